@@ -1,0 +1,280 @@
+"""Low-Rank Spatial Attention: the layer and its block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lrsa_geo.nn import attention
+from lrsa_geo.nn.ragged import NodeLayout
+
+EPS = 1e-6  # of every RMSNorm: the default depends on the dtype, so would the answer
+
+
+class FeedForward(nn.Sequential):
+    """x -> W2 GELU(W1 x + b1) + b2, pointwise.
+
+    Args:
+        channels: C.
+        ratio: width of the hidden layer over C.
+    """
+
+    def __init__(self, channels: int, ratio: float = 2.0) -> None:
+        hidden = round(channels * ratio)
+        super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        for layer in (self[0], self[2]):
+            _reset_linear(layer)
+
+
+class LatentBlock(nn.Module):
+    """One Transformer block on the latents: Z + FFN, then self-attention, then FFN, each pre-normed.
+
+    Args:
+        channels: C.
+        heads: H.
+        ffn_ratio: width of the feed-forward layers over C.
+    """
+
+    def __init__(self, channels: int, heads: int, ffn_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.RMSNorm(channels, EPS) for _ in range(3))
+        self.ffn_before = FeedForward(channels, ffn_ratio)
+        self.to_qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.query_norm = nn.RMSNorm(channels // heads, EPS)
+        self.key_norm = nn.RMSNorm(channels // heads, EPS)
+        self.attention_out = nn.Linear(channels, channels)
+        self.ffn_after = FeedForward(channels, ffn_ratio)
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        for norm in (*self.norms, self.query_norm, self.key_norm):
+            norm.reset_parameters()
+        self.ffn_before.reset_parameters()
+        self.ffn_after.reset_parameters()
+        _reset_linear(self.to_qkv)
+        _reset_linear(self.attention_out)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``[B, M, C]`` -> ``[B, M, C]``."""
+        z = z + self.ffn_before(self.norms[0](z))
+        z = z + self.self_attention(self.norms[1](z))
+        return z + self.ffn_after(self.norms[2](z))
+
+    def self_attention(self, z: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)) V over the latents of each graph."""
+        q, k, v = self.to_qkv(z).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k = self.query_norm(q), self.key_norm(k)
+        attended = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        )
+        return self.attention_out(attended.transpose(1, 2).flatten(2))
+
+
+class LRSA(nn.Module):
+    r"""Low-Rank Spatial Attention (arXiv 2604.03582): global mixing of N nodes at O(N M) cost.
+
+    .. math::
+        Z = \mathrm{compress}(x) = O_1 \, \mathrm{softmax}_{i \in g}
+            \big(Q k(x_i)^T / \sqrt d + \log w_i\big) \, v(x_i), \qquad
+        Z \leftarrow \mathrm{process}(Z), \qquad
+        y_i = O_2 \, \mathrm{softmax}_m\big(q(x_i) k'(Z_m)^T / \sqrt d\big) \, v'(Z_m)
+
+    M learned latents :math:`Q` attend to the nodes of one graph (never to another's), a standard
+    Transformer block works on the latents, and the nodes attend to the latents. Queries and keys
+    are RMS-normalised per head. With :math:`w_i` the measure of the nodes the softmax is a
+    quadrature of an integral over the domain; a node with :math:`w_i = 0` reads the field without
+    influencing it.
+
+    The layer has no residual and no norm of its input: :class:`LRSABlock` adds them.
+
+    Args:
+        channels: C, a multiple of ``heads``.
+        heads: H.
+        num_latents: M.
+        latent_depth: Transformer blocks on the latents; 0 leaves the latents unprocessed.
+        ffn_ratio: width of the feed-forward layers on the latents over C.
+
+    Shapes:
+        - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
+          ``(B, N)``; the same answer from both. R is the number of nodes of all graphs.
+        - **measure**: ``(R,)`` or ``(B, N)``.
+        - **output**: the shape of x.
+
+    Raises:
+        ValueError: an argument's shape or value does not fit, see :meth:`NodeLayout.of`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        num_latents: int = 64,
+        latent_depth: int = 1,
+        ffn_ratio: float = 2.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"`{name}` is {size}, expected at least 1")
+        if channels % heads:
+            raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
+        self.channels = channels
+        self.heads = heads
+        self.num_latents = num_latents
+        head_width = channels // heads
+
+        self.latents = nn.Parameter(torch.empty(num_latents, heads, head_width))
+        self.to_keys_values = nn.Linear(channels, 2 * channels, bias=False)
+        self.latent_norm = nn.RMSNorm(head_width, EPS)
+        self.node_key_norm = nn.RMSNorm(head_width, EPS)
+        self.compress_out = nn.Linear(channels, channels)
+
+        self.latent_blocks = nn.ModuleList(
+            LatentBlock(channels, heads, ffn_ratio) for _ in range(latent_depth)
+        )
+
+        self.processed_norm = nn.RMSNorm(channels, EPS)
+        self.to_queries = nn.Linear(channels, channels, bias=False)
+        self.to_latent_keys_values = nn.Linear(channels, 2 * channels, bias=False)
+        self.node_query_norm = nn.RMSNorm(head_width, EPS)
+        self.latent_key_norm = nn.RMSNorm(head_width, EPS)
+        self.reconstruct_out = nn.Linear(channels, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights. The latents start distinct: as queries of unit variance."""
+        nn.init.normal_(self.latents)
+        for child in self.children():
+            if isinstance(child, nn.Linear):
+                _reset_linear(child)
+            elif isinstance(child, nn.RMSNorm):
+                child.reset_parameters()
+        for block in self.latent_blocks:
+            block.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        batch: Tensor | NodeLayout | None = None,
+        *,
+        mask: Tensor | None = None,
+        measure: Tensor | None = None,
+    ) -> Tensor:
+        """Mix the nodes of each graph.
+
+        Args:
+            x: node features.
+            batch: graph of each packed node, sorted or not (None: one graph), or a ready
+                :class:`NodeLayout`, worth building once when several layers see the same batch.
+            mask: which places of a dense ``x`` hold nodes; the others give zeros.
+            measure: quadrature weight of each node, default 1.
+        """
+        _check_channels(x, self.channels)
+        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
+        return layout.unpack(self.mix(layout.pack(x), layout))
+
+    def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
+        """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``."""
+        z = self.compress(rows, layout)
+        z = self.process(z)
+        return self.reconstruct(rows, z, layout)
+
+    def compress(self, rows: Tensor, layout: NodeLayout) -> Tensor:
+        """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``."""
+        keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        queries = self.latent_norm(self.latents).to(values.dtype)
+        z = attention.compress(queries, self.node_key_norm(keys), values, layout)
+        return self.compress_out(z.flatten(2))
+
+    def process(self, z: Tensor) -> Tensor:
+        """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
+        for block in self.latent_blocks:
+            z = block(z)
+        return z
+
+    def reconstruct(self, rows: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
+        """Packed nodes ``[R, C]`` read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""
+        queries = self.node_query_norm(self.to_queries(rows).unflatten(-1, (self.heads, -1)))
+        z = self.to_latent_keys_values(self.processed_norm(z))
+        keys, values = z.unflatten(-1, (2, self.heads, -1)).unbind(2)
+        y = attention.reconstruct(queries, self.latent_key_norm(keys), values, layout)
+        return self.reconstruct_out(y.flatten(1))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()}, latent_depth={len(self.latent_blocks)})"
+
+
+class LRSABlock(nn.Module):
+    r"""Pre-normed residual block: global mixing, then a pointwise feed-forward layer.
+
+    .. math::
+        h \leftarrow h + \mathrm{LRSA}(\mathrm{Norm}(h)), \qquad
+        h \leftarrow h + \mathrm{FFN}(\mathrm{Norm}(h))
+
+    Args:
+        channels, heads, num_latents, latent_depth, ffn_ratio: see :class:`LRSA`; ``ffn_ratio``
+            holds for the nodes' feed-forward layer too.
+
+    Shapes: those of :class:`LRSA`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        num_latents: int = 64,
+        latent_depth: int = 1,
+        ffn_ratio: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(channels, EPS)
+        self.mixer = LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
+        self.ffn_norm = nn.RMSNorm(channels, EPS)
+        self.ffn = FeedForward(channels, ffn_ratio)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        for child in self.children():
+            child.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        batch: Tensor | NodeLayout | None = None,
+        *,
+        mask: Tensor | None = None,
+        measure: Tensor | None = None,
+    ) -> Tensor:
+        """See :meth:`LRSA.forward`. Places of a dense ``x`` without a node give zeros."""
+        _check_channels(x, self.mixer.channels)
+        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
+        return layout.unpack(self.mix(layout.pack(x), layout))
+
+    def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
+        """The block on packed rows, ``[R, C]`` -> ``[R, C]``."""
+        rows = rows + self.mixer.mix(self.mixer_norm(rows), layout)
+        return rows + self.ffn(self.ffn_norm(rows))
+
+
+def _reset_linear(layer: nn.Linear) -> None:
+    """Truncated normal weights of standard deviation 1 / sqrt(fan in), no bias."""
+    nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5, a=-2, b=2)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _check_channels(x: Tensor, channels: int) -> None:
+    if x.dim() < 1 or x.shape[-1] != channels:
+        raise ValueError(
+            f"`x` has shape {list(x.shape)}, expected {channels} channels in its last axis"
+        )

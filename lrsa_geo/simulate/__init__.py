@@ -1,0 +1,1 @@
+"""Solvers that make real data, one problem per file."""

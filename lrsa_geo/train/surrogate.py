@@ -1,0 +1,186 @@
+"""A trained operator with everything that prediction needs, in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch_geometric.data import Batch, Data
+
+from lrsa_geo.data import Field, Fields, MeshStore, Normalizer, atomic_path, total_width
+from lrsa_geo.nn import GeometryOperator
+
+FORMAT = "lrsa_geo.Surrogate"
+VERSION = 1
+
+
+@dataclass
+class ModelConfig:
+    """Sizes of the network.
+
+    Args:
+        channels: C, width of the node features.
+        depth: number of blocks.
+        heads: H, attention heads.
+        num_latents: M, latents per block.
+        latent_depth: Transformer blocks on the latents of each block.
+        ffn_ratio: width of the feed-forward layers over C.
+        fourier_octaves: scales of the position encoding.
+        use_measure: weigh each node by the length, area or volume it stands for.
+        use_boundary: tell the network each node's boundary marker.
+    """
+
+    channels: int = 128
+    depth: int = 8
+    heads: int = 8
+    num_latents: int = 64
+    latent_depth: int = 1
+    ffn_ratio: float = 2.0
+    fourier_octaves: int = 5
+    use_measure: bool = True
+    use_boundary: bool = True
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a surrogate reads and predicts.
+
+    Args:
+        pos_dim: D.
+        fields: columns of ``x``, ``y`` and ``cond``.
+        num_markers: kinds of boundary marker, 0 if it does not read them.
+    """
+
+    pos_dim: int
+    fields: dict[str, Fields]
+    num_markers: int = 0
+
+    @classmethod
+    def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
+        """The signature of a model for the graphs of a store."""
+        markers = 0
+        if model.use_boundary and "boundary" in store.arrays:
+            markers = int(store.read("boundary").max()) + 1
+        return cls(store[0].pos.shape[1], store.fields, markers)
+
+
+class Surrogate(nn.Module):
+    """Normalisation, :class:`~lrsa_geo.nn.GeometryOperator` and the meaning of its columns.
+
+    Called with a PyG batch it returns the targets in physical units, ``[R, K]``.
+
+    Args:
+        config: sizes of the network.
+        signature: what it reads and predicts.
+    """
+
+    def __init__(self, config: ModelConfig, signature: Signature) -> None:
+        super().__init__()
+        self.config = config
+        self.signature = signature
+        fields = signature.fields
+        self.normalizer = Normalizer(signature.pos_dim, fields)
+        self.operator = GeometryOperator(
+            in_channels=total_width(fields.get("x", ())) + signature.num_markers,
+            out_channels=total_width(fields["y"]),
+            pos_dim=signature.pos_dim,
+            cond_channels=total_width(fields.get("cond", ())),
+            channels=config.channels,
+            depth=config.depth,
+            heads=config.heads,
+            num_latents=config.num_latents,
+            latent_depth=config.latent_depth,
+            ffn_ratio=config.ffn_ratio,
+            fourier_octaves=config.fourier_octaves,
+        )
+
+    @property
+    def arrays(self) -> list[str]:
+        """The arrays of a ``Data`` that a prediction reads."""
+        arrays = ["pos", *(a for a in ("x", "cond") if a in self.signature.fields)]
+        arrays += ["measure"] if self.config.use_measure else []
+        return arrays + (["boundary"] if self.signature.num_markers else [])
+
+    def forward(self, data: Data | Batch) -> Tensor:
+        missing = [array for array in self.arrays if data.get(array) is None]
+        if missing:
+            raise ValueError(f"the graph has no {missing}, which this model was trained with")
+        features = []
+        if "x" in self.signature.fields:
+            features.append(self.normalizer.get_submodule("x")(data.x))
+        if self.signature.num_markers:
+            features.append(self._markers(data.boundary))
+        cond = None
+        if "cond" in self.signature.fields:
+            cond = self.normalizer.get_submodule("cond")(data.cond)
+        y = self.operator(
+            torch.cat(features, dim=1) if features else None,
+            self.normalizer.pos(data.pos),
+            data.batch,
+            cond=cond,
+            measure=data.measure if self.config.use_measure else None,
+        )
+        return self.normalizer.get_submodule("y").inverse(y.float())
+
+    def _markers(self, boundary: Tensor) -> Tensor:
+        known = self.signature.num_markers
+        if len(boundary) and not 0 <= int(boundary.min()) <= int(boundary.max()) < known:
+            raise ValueError(
+                f"`boundary` holds {int(boundary.min())} to {int(boundary.max())}, the model knows"
+                f" the markers 0 to {known - 1}"
+            )
+        return one_hot(boundary.long(), known).float()
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, configuration, normalisation and field names to one safetensors file."""
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": asdict(self.config),
+            "signature": {
+                "pos_dim": self.signature.pos_dim,
+                "num_markers": self.signature.num_markers,
+                "fields": {
+                    array: [field.to_dict() for field in fields]
+                    for array, fields in self.signature.fields.items()
+                },
+            },
+        }
+        with atomic_path(path) as temporary:
+            save_file(self.state_dict(), temporary, {"lrsa_geo": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Surrogate:
+        """Read what :meth:`save` wrote. No code in the file is ever executed.
+
+        Raises:
+            ValueError: not such a file, or of a newer version.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {}).get("lrsa_geo", "{}"))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path}: a safetensors file, but not of a lrsa_geo model")
+        if about["version"] > VERSION:
+            raise ValueError(f"{path}: version {about['version']}, this library reads {VERSION}")
+        model = cls(ModelConfig(**about["config"]), _signature_from(about["signature"]))
+        model.load_state_dict(weights)
+        return model.eval()
+
+
+def _signature_from(values: dict[str, Any]) -> Signature:
+    fields = {
+        array: tuple(Field.from_dict(field) for field in fields)
+        for array, fields in values["fields"].items()
+    }
+    return Signature(values["pos_dim"], fields, values["num_markers"])
