@@ -1,4 +1,4 @@
-"""Neural operators on meshes and point clouds with Low-Rank Spatial Attention (arXiv 2604.03582)."""
+"""Neural operators on meshes and point clouds with low-rank spatial attention (LRSA)."""
 
 from importlib.metadata import version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lrsa_geo.data.fields import Fields, column_slices
+from lrsa_geo.data.fields import Fields, column_slices, total_width
 from lrsa_geo.data.store import MeshStore
 
 
@@ -26,9 +26,11 @@ class Affine(nn.Module):
         self.scale.copy_(torch.where(scale > 0, scale, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Physical to normalised."""
         return (x - self.shift) / self.scale
 
     def inverse(self, x: Tensor) -> Tensor:
+        """Normalised to physical."""
         return x * self.scale + self.shift
 
 
@@ -49,8 +51,9 @@ class Normalizer(nn.Module):
         super().__init__()
         self.fields = fields
         self.pos = Affine(pos_dim)
-        for array in ("x", "y", "cond"):
-            self.add_module(array, Affine(sum(f.width for f in fields.get(array, ()))))
+        self.x = Affine(total_width(fields.get("x", ())))
+        self.y = Affine(total_width(fields.get("y", ())))
+        self.cond = Affine(total_width(fields.get("cond", ())))
 
     def fit(self, store: MeshStore, indices: list[int]) -> None:
         """Take the statistics of the graphs ``indices`` of a store; no other graph is read."""
@@ -64,4 +67,4 @@ class Normalizer(nn.Module):
             if array == "y":
                 for columns in column_slices(self.fields["y"]).values():
                     scale[columns] = scale[columns].square().mean().sqrt()
-            self.get_submodule(array).set(values.mean(0), scale)
+            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(values.mean(0), scale)

@@ -7,7 +7,8 @@ Layout, format version 1 (G graphs; each array is the concatenation over graphs)
     /offsets/cell    [G + 1] int64   the same for cells,
     /offsets/edge    [G + 1] int64   and for edges
     /node/pos        [sum N, D]      and x, y, measure, boundary where they exist
-    /cell/cells      [sum K, V]      node numbers within the graph
+    /cell/cells      [sum K, V]      node numbers within the graph, -1 where a cell has fewer;
+                                     and cell_types [sum K], VTK's numbers
     /edge/edge_index [sum E, 2]      (transposed on disk), edge_attr [sum E, A]
     /graph/cond      [G, P]          and sample [G]
 """
@@ -39,6 +40,7 @@ KIND_OF_ARRAY = {
     "measure": "node",
     "boundary": "node",
     "cells": "cell",
+    "cell_types": "cell",
     "edge_index": "edge",
     "edge_attr": "edge",
     "cond": "graph",
@@ -189,16 +191,15 @@ class MeshStore:
             StoreError: there is no graph, a graph has no ``pos``, lacks an array that the first one
                 has, or has an array of the wrong shape.
         """
-        with atomic_path(path) as temporary:
-            with h5py.File(temporary, "w") as file:
-                _write_graphs(file, graphs, fields)
-                file.attrs["format"] = FORMAT
-                file.attrs["version"] = VERSION
-                file.attrs["provenance"] = json.dumps(provenance or {}, sort_keys=True)
-                file.attrs["fields"] = json.dumps(
-                    {array: [f.to_dict() for f in described] for array, described in fields.items()}
-                )
-                file.attrs["sha256"] = _digest(file)
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            _write_graphs(file, graphs, fields)
+            file.attrs["format"] = FORMAT
+            file.attrs["version"] = VERSION
+            file.attrs["provenance"] = json.dumps(provenance or {}, sort_keys=True)
+            file.attrs["fields"] = json.dumps(
+                {array: [f.to_dict() for f in described] for array, described in fields.items()}
+            )
+            file.attrs["sha256"] = _digest(file)
         return MeshStore(path)
 
 
@@ -206,6 +207,7 @@ def _write_graphs(file: h5py.File, graphs: Iterable[Data], fields: dict[str, Fie
     offsets: dict[str, list[int]] = {kind: [0] for kind in KINDS}
     pending: dict[str, list[np.ndarray]] = {}
     pending_bytes = 0
+    row_shapes: dict[str, tuple[int, ...]] = {}
     for number, data in enumerate(graphs):
         arrays = _arrays_of(data, number, fields)
         if pending and arrays.keys() != pending.keys():
@@ -214,6 +216,12 @@ def _write_graphs(file: h5py.File, graphs: Iterable[Data], fields: dict[str, Fie
                 f" {sorted(pending)}; all graphs of a store have the same"
             )
         for array, rows in arrays.items():
+            shape = row_shapes.setdefault(array, rows.shape[1:])
+            if rows.shape[1:] != shape:
+                raise StoreError(
+                    f"graph {number}: '{array}' has rows of shape {rows.shape[1:]}, those before it"
+                    f" of {shape}"
+                )
             pending.setdefault(array, []).append(rows)
             pending_bytes += rows.nbytes
         counts = {"node": len(arrays["pos"])}
@@ -243,10 +251,6 @@ def _flush(file: h5py.File, pending: dict[str, list[np.ndarray]]) -> None:
             file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=chunk)
         else:
             dataset = file[name]
-            if rows.shape[1:] != dataset.shape[1:]:
-                raise StoreError(
-                    f"'{array}' changes its row shape from {dataset.shape[1:]} to {rows.shape[1:]}"
-                )
             dataset.resize(len(dataset) + len(rows), axis=0)
             dataset[-len(rows) or len(dataset) :] = rows
         parts.clear()
@@ -282,7 +286,12 @@ def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, 
         arrays[array] = rows
     for array in ("cells", "edge_index"):
         rows = arrays.get(array)
-        if rows is not None and rows.size and not 0 <= rows.min() <= rows.max() < len(data.pos):
+        lowest = -1 if array == "cells" else 0
+        if (
+            rows is not None
+            and rows.size
+            and not lowest <= rows.min() <= rows.max() < len(data.pos)
+        ):
             raise StoreError(
                 f"graph {number}: '{array}' points at nodes {rows.min()} to {rows.max()},"
                 f" it has {len(data.pos)}"

@@ -33,5 +33,6 @@ class FourierEncoding(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, pos: Tensor) -> Tensor:
+        """Positions and their sines and cosines."""
         phase = (pos[:, :, None] * self.frequencies).flatten(1)
         return torch.cat([pos, phase.sin(), phase.cos()], dim=1)

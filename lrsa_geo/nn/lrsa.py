@@ -5,33 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch_geometric.nn.inits import reset
 
 from lrsa_geo.nn import attention
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm
 from lrsa_geo.nn.ragged import NodeLayout
-
-EPS = 1e-6  # of every RMSNorm: the default depends on the dtype, so would the answer
-
-
-class FeedForward(nn.Sequential):
-    """x -> W2 GELU(W1 x + b1) + b2, pointwise.
-
-    Args:
-        channels: C.
-        ratio: width of the hidden layer over C.
-    """
-
-    def __init__(self, channels: int, ratio: float = 2.0) -> None:
-        hidden = round(channels * ratio)
-        super().__init__(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
-
-    def reset_parameters(self) -> None:
-        """Draw new weights."""
-        for layer in (self[0], self[2]):
-            _reset_linear(layer)
 
 
 class LatentBlock(nn.Module):
-    """One Transformer block on the latents: Z + FFN, then self-attention, then FFN, each pre-normed.
+    r"""One Transformer block on the latents, every step pre-normed.
+
+    .. math::
+        Z \leftarrow Z + \mathrm{FFN}(\mathrm{Norm}(Z)), \quad
+        Z \leftarrow Z + \mathrm{SelfAttention}(\mathrm{Norm}(Z)), \quad
+        Z \leftarrow Z + \mathrm{FFN}(\mathrm{Norm}(Z))
 
     Args:
         channels: C.
@@ -42,22 +29,17 @@ class LatentBlock(nn.Module):
     def __init__(self, channels: int, heads: int, ffn_ratio: float) -> None:
         super().__init__()
         self.heads = heads
-        self.norms = nn.ModuleList(nn.RMSNorm(channels, EPS) for _ in range(3))
-        self.ffn_before = FeedForward(channels, ffn_ratio)
-        self.to_qkv = nn.Linear(channels, 3 * channels, bias=False)
-        self.query_norm = nn.RMSNorm(channels // heads, EPS)
-        self.key_norm = nn.RMSNorm(channels // heads, EPS)
-        self.attention_out = nn.Linear(channels, channels)
-        self.ffn_after = FeedForward(channels, ffn_ratio)
+        self.norms = nn.ModuleList(RMSNorm(channels) for _ in range(3))
+        self.ffn_before = FeedForward(channels, round(channels * ffn_ratio), channels)
+        self.to_qkv = Linear(channels, 3 * channels, bias=False)
+        self.query_norm = RMSNorm(channels // heads, gain=True)
+        self.key_norm = RMSNorm(channels // heads)
+        self.attention_out = Linear(channels, channels)
+        self.ffn_after = FeedForward(channels, round(channels * ffn_ratio), channels)
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        for norm in (*self.norms, self.query_norm, self.key_norm):
-            norm.reset_parameters()
-        self.ffn_before.reset_parameters()
-        self.ffn_after.reset_parameters()
-        _reset_linear(self.to_qkv)
-        _reset_linear(self.attention_out)
+        reset(list(self.children()))
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, M, C]`` -> ``[B, M, C]``."""
@@ -130,33 +112,27 @@ class LRSA(nn.Module):
         head_width = channels // heads
 
         self.latents = nn.Parameter(torch.empty(num_latents, heads, head_width))
-        self.to_keys_values = nn.Linear(channels, 2 * channels, bias=False)
-        self.latent_norm = nn.RMSNorm(head_width, EPS)
-        self.node_key_norm = nn.RMSNorm(head_width, EPS)
-        self.compress_out = nn.Linear(channels, channels)
+        self.to_keys_values = Linear(channels, 2 * channels, bias=False)
+        self.latent_norm = RMSNorm(head_width, gain=True)
+        self.node_key_norm = RMSNorm(head_width)
+        self.compress_out = Linear(channels, channels)
 
         self.latent_blocks = nn.ModuleList(
             LatentBlock(channels, heads, ffn_ratio) for _ in range(latent_depth)
         )
 
-        self.processed_norm = nn.RMSNorm(channels, EPS)
-        self.to_queries = nn.Linear(channels, channels, bias=False)
-        self.to_latent_keys_values = nn.Linear(channels, 2 * channels, bias=False)
-        self.node_query_norm = nn.RMSNorm(head_width, EPS)
-        self.latent_key_norm = nn.RMSNorm(head_width, EPS)
-        self.reconstruct_out = nn.Linear(channels, channels)
+        self.processed_norm = RMSNorm(channels)
+        self.to_queries = Linear(channels, channels, bias=False)
+        self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False)
+        self.node_query_norm = RMSNorm(head_width)
+        self.latent_key_norm = RMSNorm(head_width, gain=True)
+        self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
-        for child in self.children():
-            if isinstance(child, nn.Linear):
-                _reset_linear(child)
-            elif isinstance(child, nn.RMSNorm):
-                child.reset_parameters()
-        for block in self.latent_blocks:
-            block.reset_parameters()
+        reset(list(self.children()))
 
     def forward(
         self,
@@ -179,9 +155,15 @@ class LRSA(nn.Module):
         layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
         return layout.unpack(self.mix(layout.pack(x), layout))
 
-    def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
-        """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``."""
+    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
+        """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``.
+
+        A graph's condition enters through its latents, at no cost on the nodes: ``modulation``
+        ``[B, 2 C]`` holds (g, s) of Z <- (1 + g) Z + s.
+        """
         z = self.compress(rows, layout)
+        if modulation is not None:
+            z = modulate(z, modulation[:, None])
         z = self.process(z)
         return self.reconstruct(rows, z, layout)
 
@@ -207,6 +189,7 @@ class LRSA(nn.Module):
         return self.reconstruct_out(y.flatten(1))
 
     def extra_repr(self) -> str:
+        """What the printed module shows."""
         return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}"
 
     def __repr__(self) -> str:
@@ -236,16 +219,21 @@ class LRSABlock(nn.Module):
         ffn_ratio: float = 2.0,
     ) -> None:
         super().__init__()
-        self.mixer_norm = nn.RMSNorm(channels, EPS)
+        self.mixer_norm = RMSNorm(channels)
         self.mixer = LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
-        self.ffn_norm = nn.RMSNorm(channels, EPS)
-        self.ffn = FeedForward(channels, ffn_ratio)
+        self.ffn_norm = RMSNorm(channels)
+        self.ffn = FeedForward(channels, round(channels * ffn_ratio), channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        for child in self.children():
-            child.reset_parameters()
+        reset(list(self.children()))
+
+    @torch.no_grad()
+    def scale_residuals(self, factor: float) -> None:
+        """Multiply what the block adds to its input; deep stacks start with less of it."""
+        self.mixer.reconstruct_out.weight.mul_(factor)
+        self.ffn.out.weight.mul_(factor)
 
     def forward(
         self,
@@ -260,17 +248,16 @@ class LRSABlock(nn.Module):
         layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
         return layout.unpack(self.mix(layout.pack(x), layout))
 
-    def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
-        """The block on packed rows, ``[R, C]`` -> ``[R, C]``."""
-        rows = rows + self.mixer.mix(self.mixer_norm(rows), layout)
+    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
+        """The block on packed rows, ``[R, C]`` -> ``[R, C]``; ``modulation`` as in the mixer."""
+        rows = rows + self.mixer.mix(self.mixer_norm(rows), layout, modulation)
         return rows + self.ffn(self.ffn_norm(rows))
 
 
-def _reset_linear(layer: nn.Linear) -> None:
-    """Truncated normal weights of standard deviation 1 / sqrt(fan in), no bias."""
-    nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5, a=-2, b=2)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+def modulate(x: Tensor, modulation: Tensor) -> Tensor:
+    """(1 + g) x + s with (g, s) the halves of ``modulation``, ``[..., 2 C]``."""
+    gain, shift = modulation.chunk(2, dim=-1)
+    return torch.addcmul(x + shift, x, gain)
 
 
 def _check_channels(x: Tensor, channels: int) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn.inits import reset
 
 from lrsa_geo.nn.encoding import FourierEncoding
-from lrsa_geo.nn.lrsa import EPS, LRSABlock
+from lrsa_geo.nn.lrsa import LRSABlock, modulate
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm
 from lrsa_geo.nn.ragged import NodeLayout
 
 
@@ -14,11 +19,12 @@ class GeometryOperator(nn.Module):
     r"""Lift, ``depth`` blocks of Low-Rank Spatial Attention, project.
 
     .. math::
-        h^0_i = \mathrm{MLP}\big(x_i, \mathrm{Fourier}(p_i)\big) + \mathrm{MLP}(c_g), \qquad
+        h^0_i = \mathrm{MLP}\big(x_i, \mathrm{Fourier}(p_i)\big), \qquad
         h^{l+1} = \mathrm{LRSABlock}_l(h^l), \qquad
         y_i = W \, \mathrm{Norm}(h^L_i) + b
 
-    with :math:`c_g` the condition of node i's graph (arXiv 2604.03582, section 3).
+    (arXiv 2604.03582, section 3). Conditions of a graph modulate the latents of every block and the
+    last norm, see :class:`Condition`.
 
     Args:
         in_channels: F, node features besides the position; may be 0.
@@ -62,28 +68,22 @@ class GeometryOperator(nn.Module):
         self.pos_dim = pos_dim
         self.cond_channels = cond_channels
         self.encode = FourierEncoding(pos_dim, fourier_octaves)
-        self.lift = _mlp(in_channels + self.encode.out_channels, channels)
-        self.lift_cond = _mlp(cond_channels, channels) if cond_channels else None
+        self.lift = FeedForward(in_channels + self.encode.out_channels, channels, channels)
+        self.condition = Condition(cond_channels, channels, depth) if cond_channels else None
         self.blocks = nn.ModuleList(
             LRSABlock(channels, heads, num_latents, latent_depth, ffn_ratio) for _ in range(depth)
         )
-        self.norm = nn.RMSNorm(channels, EPS)
-        self.project = nn.Linear(channels, out_channels)
+        self.norm = RMSNorm(channels)
+        self.project = Linear(channels, out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights; what a block adds to the residual stream starts at 1/sqrt(2 depth)."""
-        for mlp in (self.lift, self.lift_cond):
-            if mlp is not None:
-                mlp[0].reset_parameters()
-                mlp[2].reset_parameters()
+        reset(list(self.children()))
+        scale = (2 * len(self.blocks)) ** -0.5
         for block in self.blocks:
-            block.reset_parameters()
-            with torch.no_grad():
-                for layer in (block.mixer.reconstruct_out, block.ffn[2]):
-                    layer.weight.mul_((2 * len(self.blocks)) ** -0.5)
-        self.norm.reset_parameters()
-        self.project.reset_parameters()
+            assert isinstance(block, LRSABlock)
+            block.scale_residuals(scale)
 
     def forward(
         self,
@@ -111,12 +111,16 @@ class GeometryOperator(nn.Module):
         if x is not None:
             features = torch.cat([x, features], dim=1)
         h = self.lift(layout.pack(features))
-        if self.lift_cond is not None:
-            self._check_cond(cond, layout)
-            h = h + self.lift_cond(cond)[layout.graph_of_row(pos.device)]
-        for block in self.blocks:
-            h = block.mix(h, layout)
-        return layout.unpack(self.project(self.norm(h)))
+        modulations: Sequence[Tensor | None] = [None] * (len(self.blocks) + 1)
+        if self.condition is not None:
+            modulations = self.condition(self._checked_cond(cond, layout))
+        for block, modulation in zip(self.blocks, modulations, strict=False):
+            assert isinstance(block, LRSABlock)
+            h = block.mix(h, layout, modulation)
+        h = self.norm(h)
+        if modulations[-1] is not None:
+            h = modulate(h, modulations[-1][layout.graph_of_row(h.device)])
+        return layout.unpack(self.project(h))
 
     def _check(self, x: Tensor | None, pos: Tensor) -> None:
         if pos.dim() != 2 or pos.shape[1] != self.pos_dim:
@@ -128,12 +132,42 @@ class GeometryOperator(nn.Module):
                 f"`x` has shape {list(x.shape)}, expected [{len(pos)}, {self.in_channels}]"
             )
 
-    def _check_cond(self, cond: Tensor | None, layout: NodeLayout) -> None:
+    def _checked_cond(self, cond: Tensor | None, layout: NodeLayout) -> Tensor:
         expected = (layout.num_graphs, self.cond_channels)
         if cond is None or cond.shape != expected:
             found = "None" if cond is None else f"of shape {list(cond.shape)}"
             raise ValueError(f"`cond` is {found}, expected {list(expected)}, one row per graph")
+        return cond
 
 
-def _mlp(in_channels: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(in_channels, channels), nn.GELU(), nn.Linear(channels, channels))
+class Condition(nn.Module):
+    r"""Graph-level parameters for every block and for the output.
+
+    .. math::
+        (\gamma_l, \sigma_l) = W_l \, \mathrm{MLP}(c), \quad l = 0, \dots, L
+
+    Block l works on latents :math:`(1 + \gamma_l) Z + \sigma_l`, the output on
+    :math:`(1 + \gamma_L) \mathrm{Norm}(h) + \sigma_L`. A load that scales a field does not survive
+    the normalisations of a deep network otherwise. The W start at zero.
+
+    Args:
+        cond_channels: P.
+        channels: C.
+        depth: L.
+    """
+
+    def __init__(self, cond_channels: int, channels: int, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+        self.embed = FeedForward(cond_channels, channels, channels)
+        self.to_modulations = Linear(channels, (depth + 1) * 2 * channels)
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        self.embed.reset_parameters()
+        nn.init.zeros_(self.to_modulations.weight)
+        nn.init.zeros_(self.to_modulations.bias)
+
+    def forward(self, cond: Tensor) -> tuple[Tensor, ...]:
+        """``[B, P]`` -> L + 1 times ``[B, 2 C]``."""
+        return self.to_modulations(F.gelu(self.embed(cond))).chunk(self.depth + 1, dim=1)

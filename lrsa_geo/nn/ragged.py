@@ -126,7 +126,8 @@ class NodeLayout:
             return cls._of_dense(x, batch, mask, measure)
         if x.dim() != 2:
             raise ValueError(
-                f"`x` has shape {_shape(x)}, expected [nodes, channels] or [graphs, nodes, channels]"
+                f"`x` has shape {_shape(x)}, expected [nodes, channels] or [graphs, nodes,"
+                " channels]"
             )
         if mask is not None:
             raise ValueError(

@@ -6,13 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -21,6 +23,7 @@ from torch_geometric.data import Data
 from tqdm import tqdm
 
 from lrsa_geo.data import Fields, MeshStore, StoreError, atomic_path
+from lrsa_geo.process import keep_freed_memory
 
 GIVE_UP_SHARE = 0.2  # more failures than this, of the samples asked for, and the recipe is at fault
 
@@ -36,12 +39,15 @@ class Recipe(Protocol):
     libraries: ClassVar[tuple[str, ...]]
 
     @property
-    def samples(self) -> int: ...
+    def samples(self) -> int:
+        """Number of samples of the data set."""
 
     @property
-    def fields(self) -> dict[str, Fields]: ...
+    def fields(self) -> dict[str, Fields]:
+        """What the columns of the arrays are."""
 
-    def sample(self, index: int) -> Data: ...
+    def sample(self, index: int) -> Data:
+        """Make one sample; raises SampleError."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,10 @@ def _make_parts(recipe: Recipe, parts: Path, processes: int) -> list[Path | Fail
     outcomes: dict[int, Path | Failure] = {}
     num_failed = 0
     with (
-        _worker_environment(),
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+        _one_thread_per_process(),
+        ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_start_worker
+        ) as pool,
         tqdm(total=recipe.samples, desc=f"making {recipe.name}", unit="sample") as progress,
     ):
         running: set[Future[Path | Failure]] = {
@@ -167,16 +175,11 @@ def _make_parts(recipe: Recipe, parts: Path, processes: int) -> list[Path | Fail
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
-    """What worker processes started inside inherit.
-
-    One thread each, since the processes already fill the cores; and a C library that keeps freed
-    memory: handing it back and forth took a quarter of the time of an elasticity sample.
-    """
-    settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    settings |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), "1000000000")
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+def _one_thread_per_process() -> Iterator[None]:
+    """Processes started inside use one thread each: together they already fill the cores."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:
@@ -185,6 +188,19 @@ def _worker_environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _start_worker() -> None:
+    """Set up a worker process; it ends with its parent, even if that is killed."""
+    keep_freed_memory()
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _make_part(recipe: Recipe, index: int, parts: Path) -> Path | Failure:

@@ -109,17 +109,22 @@ class Surrogate(nn.Module):
         return arrays + (["boundary"] if self.signature.num_markers else [])
 
     def forward(self, data: Data | Batch) -> Tensor:
+        """Targets in physical units at the nodes of all graphs.
+
+        Raises:
+            ValueError: the graphs lack an array that the model was trained with.
+        """
         missing = [array for array in self.arrays if data.get(array) is None]
         if missing:
             raise ValueError(f"the graph has no {missing}, which this model was trained with")
         features = []
         if "x" in self.signature.fields:
-            features.append(self.normalizer.get_submodule("x")(data.x))
+            features.append(self.normalizer.x(data.x))
         if self.signature.num_markers:
             features.append(self._markers(data.boundary))
         cond = None
         if "cond" in self.signature.fields:
-            cond = self.normalizer.get_submodule("cond")(data.cond)
+            cond = self.normalizer.cond(data.cond)
         y = self.operator(
             torch.cat(features, dim=1) if features else None,
             self.normalizer.pos(data.pos),
@@ -127,7 +132,7 @@ class Surrogate(nn.Module):
             cond=cond,
             measure=data.measure if self.config.use_measure else None,
         )
-        return self.normalizer.get_submodule("y").inverse(y.float())
+        return self.normalizer.y.inverse(y.float())
 
     def _markers(self, boundary: Tensor) -> Tensor:
         known = self.signature.num_markers

@@ -1,0 +1,166 @@
+"""Cells of unstructured meshes: VTK's types, the padded table, and the measure of a cell.
+
+A table of cells is ``cells [K, V]``, padded with -1 where a cell has fewer than V nodes, and
+``cell_types [K]``, VTK's numbers (https://vtk.org/doc/nightly/html/vtkCellType_8h.html). Nodes of
+a cell are in VTK's order: the corners first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+VERTEX, LINE, TRIANGLE, QUAD, POLYGON, TETRA = 1, 3, 5, 9, 7, 10
+Blocks = list[tuple[int, np.ndarray]]
+
+# For each VTK type, the linear shape that its corners span.
+_SHAPES = {
+    "points": (1, 2),
+    "line": (3, 4, 21, 35, 68, 75),
+    "triangle": (5, 22, 34, 69, 76),
+    "quad": (9, 23, 28, 30, 70, 77),
+    "polygon": (7,),
+    "strip": (6,),
+    "pixel": (8,),
+    "tetra": (10, 24, 71, 78),
+    "voxel": (11,),
+    "hexahedron": (12, 25, 29, 33, 72, 79),
+    "wedge": (13, 26, 31, 32, 73, 80),
+    "pyramid": (14, 27, 37, 74, 81),
+    "penta_prism": (15,),
+    "hexa_prism": (16,),
+}
+_SHAPE_OF_TYPE = {number: shape for shape, types in _SHAPES.items() for number in types}
+# Corners in order around a flat cell.
+_OUTLINES = {"triangle": (0, 1, 2), "quad": (0, 1, 2, 3), "pixel": (0, 1, 3, 2)}
+# Tetrahedra that fill a cell, all with the same orientation.
+_HEXAHEDRON = ((0, 1, 2, 6), (0, 2, 3, 6), (0, 3, 7, 6), (0, 7, 4, 6), (0, 4, 5, 6), (0, 5, 1, 6))
+_VOXEL = tuple(tuple((0, 1, 3, 2, 4, 5, 7, 6)[i] for i in tetra) for tetra in _HEXAHEDRON)
+_TETRAHEDRA: dict[str, tuple[tuple[int, ...], ...]] = {
+    "tetra": ((0, 1, 2, 3),),
+    "hexahedron": _HEXAHEDRON,
+    "voxel": _VOXEL,
+    "wedge": ((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5)),
+    "pyramid": ((0, 1, 2, 4), (0, 2, 3, 4)),
+}
+_DIMENSIONS = {
+    **dict.fromkeys(_SHAPES, 3),
+    **dict.fromkeys(("triangle", "quad", "polygon", "strip", "pixel"), 2),
+    **{"points": 0, "line": 1},
+}
+# What a cell is when only its number of nodes is known: (D, nodes) -> VTK type.
+_TYPE_OF_WIDTH = {
+    **{(2, 3): 5, (2, 4): 9, (2, 6): 22, (2, 8): 23, (2, 9): 28},
+    **{(3, 3): 5, (3, 4): 10, (3, 8): 12, (3, 10): 24, (3, 20): 25, (3, 27): 29},
+    **{(dim, width): number for dim in (2, 3) for width, number in ((1, 1), (2, 3))},
+}
+
+
+def is_known(cell_type: int) -> bool:
+    """Whether a VTK type can stand in a table of cells."""
+    return cell_type in _SHAPE_OF_TYPE
+
+
+def cell_dimensions(cell_types: np.ndarray) -> np.ndarray:
+    """Topological dimension of each cell, ``[K]``: 0 for vertices to 3 for solids."""
+    table = np.full(128, -1)
+    for number, shape in _SHAPE_OF_TYPE.items():
+        table[number] = _DIMENSIONS[shape]
+    return table[cell_types]
+
+
+def to_table(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of cells of one type and width -> ``cells [K, V] int32``, ``cell_types [K] int8``."""
+    total = sum(len(nodes) for _, nodes in blocks)
+    cells = np.full((total, max(nodes.shape[1] for _, nodes in blocks)), -1, dtype=np.int32)
+    cell_types = np.empty(total, dtype=np.int8)
+    start = 0
+    for number, nodes in blocks:
+        stop = start + len(nodes)
+        cells[start:stop, : nodes.shape[1]] = nodes
+        cell_types[start:stop] = number
+        start = stop
+    return cells, cell_types
+
+
+def to_blocks(cells: np.ndarray, cell_types: np.ndarray) -> Blocks:
+    """The inverse of :func:`to_table`: runs of neighbouring cells of one type and width."""
+    if not len(cells):
+        return []
+    key = np.stack([cell_types.astype(np.int64), (cells >= 0).sum(1)], 1)
+    starts = [0, *(np.flatnonzero((key[1:] != key[:-1]).any(1)) + 1), len(key)]
+    return [
+        (int(key[first, 0]), cells[first:last, : key[first, 1]]) for first, last in pairwise(starts)
+    ]
+
+
+def blocks_from_offsets(types: np.ndarray, starts: np.ndarray, nodes: np.ndarray) -> Blocks:
+    """Cells in VTK's compressed form, cell k being ``nodes[starts[k]:starts[k + 1]]``."""
+    if not len(types):
+        return []
+    widths = np.diff(starts)
+    changes = np.flatnonzero((np.diff(types) != 0) | (np.diff(widths) != 0)) + 1
+    return [
+        (int(types[a]), nodes[starts[a] : starts[b]].reshape(b - a, widths[a]))
+        for a, b in pairwise([0, *changes, len(types)])
+    ]
+
+
+def guess_type(dim: int, width: int) -> int | None:
+    """VTK type of cells of which only the number of nodes is known, None if that says nothing."""
+    return _TYPE_OF_WIDTH.get((dim, width))
+
+
+def cell_measures(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
+    """Length, area or volume of each cell, ``[K] float64``; 1 for a vertex.
+
+    A curved cell is measured by its corners alone, a warped face by its triangles.
+    """
+    pos = np.pad(pos.astype(np.float64), ((0, 0), (0, 3 - pos.shape[1])))
+    measures = np.empty(len(cells))
+    for rows, shape, nodes in _groups(cells, cell_types):
+        measures[rows] = _measure(shape, pos[nodes])
+    return measures
+
+
+def _groups(
+    cells: np.ndarray, cell_types: np.ndarray
+) -> Iterator[tuple[np.ndarray, str, np.ndarray]]:
+    widths = (cells >= 0).sum(1)
+    for number, width in np.unique(np.stack([cell_types, widths], 1), axis=0):
+        rows = np.flatnonzero((cell_types == number) & (widths == width))
+        yield rows, _SHAPE_OF_TYPE[int(number)], cells[rows, :width]
+
+
+def _measure(shape: str, corner: np.ndarray) -> np.ndarray:
+    """``corner [K, V, 3]`` -> measures ``[K]``."""
+    width = corner.shape[1]
+    if shape == "points":
+        return np.full(len(corner), float(width))
+    if shape == "line":  # VTK puts the ends of a curved line first; a polyline has no such order
+        return np.linalg.norm(corner[:, 1] - corner[:, 0], axis=1)
+    if shape == "strip":
+        triangles = np.stack([corner[:, i : i + 3] for i in range(width - 2)])
+        return sum((_area(t) for t in triangles), np.zeros(len(corner)))
+    if _DIMENSIONS[shape] == 2:
+        return _area(corner[:, list(_OUTLINES.get(shape, range(width)))])
+    tetrahedra = _TETRAHEDRA.get(shape) or _prism(5 if shape == "penta_prism" else 6)
+    volume = np.zeros(len(corner))
+    for a, b, c, d in tetrahedra:
+        edges = corner[:, [b, c, d]] - corner[:, [a]]
+        volume += np.linalg.det(edges) / 6
+    return np.abs(volume)
+
+
+def _prism(sides: int) -> tuple[tuple[int, ...], ...]:
+    """A prism over a polygon, as wedges over the triangles of the polygon."""
+    wedges = [(0, i, i + 1, sides, sides + i, sides + i + 1) for i in range(1, sides - 1)]
+    return tuple(tuple(w[i] for i in tetra) for w in wedges for tetra in _TETRAHEDRA["wedge"])
+
+
+def _area(outline: np.ndarray) -> np.ndarray:
+    """Area of flat polygons ``[K, V, 3]``."""
+    spokes = outline[:, 1:] - outline[:, :1]
+    return np.linalg.norm(np.cross(spokes[:, :-1], spokes[:, 1:]).sum(1), axis=1) / 2

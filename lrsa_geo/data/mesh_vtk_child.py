@@ -1,0 +1,63 @@
+"""Read a file with VTK and leave it as an .npz: run as a program, in a process of its own.
+
+VTK's readers end the process on some damaged files, or never end; a child can be survived and
+stopped. It imports nothing of this library, so that it starts fast::
+
+    python mesh_vtk_child.py FILE STEP OUT.npz
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+_GIB = 1 << 30
+
+
+def main(path: str, step: int, out: str) -> None:
+    """Write the arrays ``pos, types, starts, nodes``, and ``p:NAME``, ``c:NAME`` for the fields."""
+    import numpy as np
+    import pyvista
+
+    _limit_memory(4 * _GIB + 100 * Path(path).stat().st_size)
+    with pyvista.VtkErrorCatcher(send_to_logging=False) as caught:
+        grid = _grid(pyvista, path, step)
+    if caught.error_events:
+        sys.exit(" ".join(str(event.alert) for event in caught.error_events))
+    arrays: dict[str, Any] = {
+        "pos": grid.points,
+        "types": grid.celltypes,
+        "starts": grid.GetCells().GetOffsetsArray(),
+        "nodes": grid.cell_connectivity,
+        **{f"p:{name}": values for name, values in grid.point_data.items()},
+        **{f"c:{name}": values for name, values in grid.cell_data.items()},
+    }
+    np.savez(out, **arrays)
+
+
+def _grid(pyvista: Any, path: str, step: int) -> Any:
+    reader = pyvista.get_reader(path)
+    steps = getattr(reader, "number_time_points", 0) or 1
+    if not -steps <= step < steps:
+        sys.exit(f"has the steps 0 to {steps - 1}, got `step` {step}")
+    if steps > 1:
+        reader.set_active_time_point(step % steps)
+    grid = reader.read()
+    if isinstance(grid, pyvista.MultiBlock):
+        names = grid.keys()  # OpenFOAM's volume is wanted without its patches
+        grid = grid["internalMesh"] if "internalMesh" in names else grid.combine()
+    return grid.cast_to_unstructured_grid()
+
+
+def _limit_memory(limit: int) -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # this folder: its files are modules of the library, not of the world
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,118 @@
+"""Every picture the project draws, as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
+from matplotlib.tri import Triangulation
+from torch_geometric.data import Data
+
+from lrsa_geo.data import Field, atomic_path, column_slices
+
+mpl.rcParams["figure.constrained_layout.use"] = True
+
+
+def loss_curves(rows: list[dict[str, float]], path: str | Path) -> None:
+    """Training loss and validation errors over the epochs, on a logarithmic axis."""
+    figure = mpl_figure.Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    epochs = [row["epoch"] for row in rows]
+    names = [name for name in rows[-1] if name != "epoch"]
+    for name in names:
+        label = {"loss": "training, all fields"}.get(name, name.replace("val_", "validation, "))
+        axes.semilogy(epochs, [row.get(name, np.nan) for row in rows], label=label)
+    axes.set(xlabel="epoch", ylabel="relative L2")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def error_against_size(
+    num_nodes: np.ndarray, errors: dict[str, np.ndarray], path: str | Path
+) -> None:
+    """One point per test mesh: its relative L2 error against its number of nodes."""
+    figure = mpl_figure.Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    for name, error in errors.items():
+        axes.semilogy(num_nodes, error, ".", label=name.replace("_", " "))
+    axes.set(xlabel="nodes of the mesh", ylabel="relative L2 on the mesh")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def compare(
+    meshes: list[tuple[str, Data, np.ndarray]],
+    fields: tuple[Field, ...],
+    name: str,
+    path: str | Path,
+) -> None:
+    """Truth, prediction and error of one field, a row per mesh.
+
+    Truth and prediction share one colour scale; the error has its own, symmetric for scalars.
+    Vectors are shown by their length, their error by the length of the difference.
+
+    Args:
+        meshes: title, graph with truth in ``y``, and prediction ``[N, K]``.
+        fields: columns of ``y``.
+        name: which of them to draw.
+        path: PNG file.
+    """
+    field = next(field for field in fields if field.name == name)
+    columns = column_slices(fields)[name]
+    figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
+    rows = figure.subplots(len(meshes), 3, squeeze=False)
+    for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
+        truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
+        if field.components:
+            error = np.linalg.norm(guess - truth, axis=1)
+            truth, guess = np.linalg.norm(truth, axis=1), np.linalg.norm(guess, axis=1)
+            error_style = {"cmap": "magma", "vmin": 0}
+        else:
+            truth, guess = truth[:, 0], guess[:, 0]
+            error = guess - truth
+            limit = np.abs(error).max()
+            error_style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
+        shown = _readable(name, field)
+        for ax, values, what in ((axes[0], truth, "truth"), (axes[1], guess, "prediction")):
+            draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
+            ax.set_title(f"{title}: {what}" if ax is axes[0] else what)
+        figure.colorbar(axes[1].collections[0], ax=list(axes[:2]), label=shown)
+        draw_field(axes[2], data, error, **error_style)
+        axes[2].set_title("error")
+        figure.colorbar(axes[2].collections[0], ax=axes[2], label=shown)
+    _save(figure, path)
+
+
+def draw_field(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> None:
+    """Nodal values on the triangles of a plane mesh (points where there are no triangles).
+
+    Linear between the nodes, as the finite-element functions on the mesh are.
+    """
+    pos = data.pos.numpy()
+    cells = data.get("cells")
+    if cells is not None and cells.shape[1] == 3 and pos.shape[1] == 2:
+        triangles = Triangulation(pos[:, 0], pos[:, 1], cells.numpy())
+        ax.tripcolor(triangles, values, shading="gouraud", **style)
+    else:
+        ax.scatter(pos[:, 0], pos[:, 1], c=values, s=4, **style)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+
+
+def _readable(name: str, field: Field) -> str:
+    quantity = name.replace("_", " ")
+    if field.components:
+        quantity = f"|{quantity}|"
+    return quantity if field.unit == "1" else f"{quantity} in {field.unit}"
+
+
+def _save(figure: mpl_figure.Figure, path: str | Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

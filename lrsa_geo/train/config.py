@@ -1,0 +1,199 @@
+"""Everything that repeats a training run, as typed dataclasses; in YAML and as flags alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from argparse import ArgumentError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+import lrsa_geo
+from lrsa_geo.data import atomic_path
+from lrsa_geo.train.surrogate import ModelConfig
+
+Axis = Literal["x", "y", "z"]
+
+
+@dataclass
+class SplitConfig:
+    """How many graphs are trained on, watched, and tested on; the three never overlap.
+
+    Numbers below 1 are shares of the store, from 1 on they are counts. Training graphs are taken
+    from the front, test graphs from the end, validation graphs from just before those.
+
+    Args:
+        train: graphs to train on.
+        val: graphs whose error is shown during training. Nothing is chosen by it.
+        test: graphs for the figures of the finished model.
+        shuffle: mix the graphs (with a fixed seed) first; right unless their order is random.
+    """
+
+    train: float = 0.8
+    val: float = 0.05
+    test: float = 0.15
+    shuffle: bool = True
+
+
+@dataclass
+class DataConfig:
+    """Where the graphs come from.
+
+    Args:
+        path: MeshStore (.h5).
+        recipe: recipe that makes the file when it is missing, such as "elasticity".
+        samples: graphs to make, instead of the recipe's own number.
+        split: which graphs are for what.
+        batch_size: graphs per optimiser step and device.
+        num_workers: processes that read ahead; 0 is right for stores that fit in memory.
+        in_memory: keep the graphs in memory after the first epoch.
+        mirrors: symmetry planes of the problem, axis: position, such as {x: 0.5}; each doubles the
+            training graphs with their mirror images.
+    """
+
+    path: str = "data.h5"
+    recipe: str | None = None
+    samples: int | None = None
+    split: SplitConfig = field(default_factory=SplitConfig)
+    batch_size: int = 4
+    num_workers: int = 0
+    in_memory: bool = True
+    mirrors: dict[Axis, float] = field(default_factory=dict)
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with the OneCycle schedule (linear warm-up, then a cosine to nearly zero).
+
+    Args:
+        lr: highest learning rate.
+        weight_decay: of AdamW.
+        warmup: share of the steps with a rising learning rate.
+    """
+
+    lr: float = 2e-3
+    weight_decay: float = 1e-5
+    warmup: float = 0.2
+
+
+@dataclass
+class TrainerConfig:
+    """Flags of ``lightning.Trainer``, under its own names.
+
+    Args:
+        max_epochs: passes over the training graphs.
+        accelerator: "auto", "cpu", "gpu", ...
+        devices: number of devices, or "auto".
+        strategy: "auto", "ddp", ...
+        num_nodes: machines.
+        precision: "32-true", "bf16-mixed", "16-mixed", ...
+        accumulate_grad_batches: batches per optimiser step.
+        gradient_clip_val: largest norm of the gradient; null for none.
+        check_val_every_n_epoch: epochs between two looks at the validation graphs.
+        enable_progress_bar: show progress.
+    """
+
+    max_epochs: int = 100
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    num_nodes: int = 1
+    precision: str = "32-true"
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = 1.0
+    check_val_every_n_epoch: int = 1
+    enable_progress_bar: bool = True
+
+
+@dataclass
+class TrainConfig:
+    """A training run.
+
+    Args:
+        name: names the run folder.
+        seed: of the initial weights and the order of the batches.
+        data: where the graphs come from.
+        model: sizes of the network.
+        optim: optimiser and schedule.
+        trainer: flags of ``lightning.Trainer``.
+    """
+
+    name: str = "run"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """Give a parser one flag per value of :class:`TrainConfig` and ``--config FILE``."""
+    parser.add_argument(
+        "--config", action="config", help="YAML file with any of the values below; may be repeated."
+    )
+    parser.add_class_arguments(TrainConfig)
+
+
+def config_from(values: Namespace) -> TrainConfig:
+    """The configuration among the (instantiated) values of a parser."""
+    return TrainConfig(**{f.name: values[f.name] for f in dataclasses.fields(TrainConfig)})
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a YAML file.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong type; the message names it.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    add_config_arguments(parser)
+    try:
+        return config_from(parser.instantiate(parser.parse_args(["--config", str(path)])))
+    except ArgumentError as error:
+        raise ValueError(f"{path}: {error.message}") from error
+
+
+def save_config(config: TrainConfig, path: str | Path) -> None:
+    """Write all values to a YAML file."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+
+def find_config(what: str, *, quick: bool = False) -> list[str]:
+    """Configuration files, later ones on top of earlier ones, for what a user names.
+
+    Args:
+        what: a data set that comes with the library, a YAML file, or a MeshStore.
+        quick: add the data set's small variant.
+
+    Raises:
+        ValueError: there is no such thing.
+    """
+    shipped = _shipped_datasets()
+    names = sorted(path.parent.name for path in shipped.glob("*/train.yaml"))
+    if what in names:
+        files = [shipped / what / "train.yaml"]
+    elif Path(what).suffix in (".yaml", ".yml") and Path(what).is_file():
+        files = [Path(what)]
+    else:
+        near = difflib.get_close_matches(what, names, 1)
+        raise ValueError(
+            f"'{what}' is neither a YAML file nor one of the data sets {', '.join(names)}"
+            + (f"; did you mean '{near[0]}'?" if near else "")
+        )
+    if quick:
+        files.append(files[0].with_name("quick.yaml"))
+        if not files[-1].exists():
+            raise ValueError(f"there is no quick variant: {files[-1]} does not exist")
+    return [str(file) for file in files]
+
+
+def _shipped_datasets() -> Path:
+    """The folder `datasets/`: inside an installed package, beside the package in a checkout."""
+    package = Path(lrsa_geo.__file__).parent
+    installed = package / "_datasets"
+    return installed if installed.exists() else package.parent / "datasets"

@@ -1,0 +1,148 @@
+"""Batches of graphs from a MeshStore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lightning
+import torch
+from torch.utils.data import Dataset, DistributedSampler
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from lrsa_geo.data import MeshStore
+from lrsa_geo.train.config import Axis, DataConfig, SplitConfig
+from lrsa_geo.train.mirror import mirror
+
+
+@dataclass(frozen=True)
+class Split:
+    """Graph numbers for training, validation and test."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+
+    @classmethod
+    def of(cls, config: SplitConfig, num_graphs: int) -> Split:
+        """Apply a configuration to a store of ``num_graphs`` graphs.
+
+        Raises:
+            ValueError: the numbers ask for more graphs than there are, or for none to train on.
+        """
+        counts = {}
+        for part in ("train", "val", "test"):
+            wanted = getattr(config, part)
+            if wanted < 0:
+                raise ValueError(f"data.split.{part} is {wanted}, expected a count or a share")
+            counts[part] = int(wanted) if wanted >= 1 else round(wanted * num_graphs)
+        if sum(counts.values()) > num_graphs or not counts["train"]:
+            raise ValueError(
+                f"data.split asks for {counts} graphs, the store has {num_graphs}; lower the"
+                " numbers (below 1 they are shares) and leave at least one graph to train on"
+            )
+        graphs = list(range(num_graphs))
+        if config.shuffle:
+            graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
+        first_test = num_graphs - counts["test"]
+        return cls(
+            graphs[: counts["train"]],
+            graphs[first_test - counts["val"] : first_test],
+            graphs[first_test:],
+        )
+
+
+class StoreSubset(Dataset):
+    """Some graphs of a store, reduced to the arrays that training needs.
+
+    Args:
+        store: where they are.
+        indices: which ones.
+        arrays: which arrays of each.
+        in_memory: keep what has been read.
+        mirrors: axis and position of planes; every graph counts once more with its mirror image in
+            each of them (and in each combination).
+    """
+
+    def __init__(
+        self,
+        store: MeshStore,
+        indices: list[int],
+        arrays: list[str],
+        in_memory: bool,
+        mirrors: dict[Axis, float] | None = None,
+    ) -> None:
+        self.store = store
+        self.indices = indices
+        self.arrays = arrays
+        self.in_memory = in_memory
+        self.mirrors = list((mirrors or {}).items())
+        self._kept: dict[int, Data] = {}
+
+    def __len__(self) -> int:
+        return len(self.indices) << len(self.mirrors)
+
+    def __getitem__(self, number: int) -> Data:
+        if number in self._kept:
+            return self._kept[number]
+        image, number_of_original = divmod(number, len(self.indices))
+        index = self.indices[number_of_original]
+        whole = self.store[index]
+        data = Data(**{array: whole[array] for array in self.arrays})
+        data.num_nodes = whole.num_nodes
+        data.graph = index
+        for bit, (axis, position) in enumerate(self.mirrors):
+            if image >> bit & 1:
+                data = mirror(data, axis, position, self.store.fields)
+        if self.in_memory:
+            self._kept[number] = data
+        return data
+
+
+class StoreDataModule(lightning.LightningDataModule):
+    """Loaders of the three parts of a store.
+
+    The order of an epoch's batches depends on the seed and the number of the epoch alone, so a run
+    that was resumed sees the batches that an unbroken one would have seen.
+
+    Args:
+        store: the graphs.
+        config: batch size, split, workers.
+        arrays: arrays that the model reads.
+        seed: of the order of the training graphs.
+    """
+
+    def __init__(self, store: MeshStore, config: DataConfig, arrays: list[str], seed: int) -> None:
+        super().__init__()
+        self.store = store
+        self.config = config
+        self.arrays = [*arrays, "y"]
+        self.seed = seed
+        self.split = Split.of(config.split, len(store))
+
+    def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
+        mirrors = self.config.mirrors if train else None
+        subset = StoreSubset(self.store, indices, self.arrays, self.config.in_memory, mirrors)
+        # Lightning puts the replicas and ranks of several devices in the place of 1 and 0.
+        sampler: DistributedSampler | None = None
+        if train:
+            sampler = DistributedSampler(subset, num_replicas=1, rank=0, seed=self.seed)
+        return DataLoader(
+            subset,
+            self.config.batch_size,
+            sampler=sampler,
+            num_workers=self.config.num_workers,
+            persistent_workers=self.config.num_workers > 0,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled training graphs."""
+        return self._loader(self.split.train, train=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation graphs in order."""
+        return self._loader(self.split.val)
+
+    def test_dataloader(self) -> DataLoader:
+        """Test graphs in order."""
+        return self._loader(self.split.test)

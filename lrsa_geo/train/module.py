@@ -1,0 +1,143 @@
+"""How a surrogate is trained, for Lightning."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from lrsa_geo.data import atomic_path
+from lrsa_geo.train.config import OptimConfig
+from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.surrogate import Surrogate
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the message names the batch."""
+
+
+class SurrogateModule(lightning.LightningModule):
+    """Minimises the relative L2 error in physical units, averaged over graphs and fields.
+
+    Args:
+        surrogate: the model, with its normalisation fitted.
+        optim: optimiser and schedule.
+    """
+
+    def __init__(self, surrogate: Surrogate, optim: OptimConfig) -> None:
+        super().__init__()
+        self.surrogate = surrogate
+        self.optim = optim
+
+    def errors(self, batch: Batch) -> Tensor:
+        """Relative L2 of each field on each graph, ``[B, number of fields]``."""
+        fields = self.surrogate.signature.fields["y"]
+        return relative_l2(self.surrogate(batch), batch.y, batch.batch, batch.num_graphs, fields)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One batch's loss.
+
+        Raises:
+            NonFiniteLossError: it is not a number.
+        """
+        loss = self.errors(batch).mean()
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss is {float(loss)} in epoch {self.current_epoch}, batch {batch_index},"
+                f" graphs {batch.graph.tolist()} of the store. Check them with `lrsa-geo data info`"
+                " for NaN or constant targets, or lower optim.lr"
+            )
+        self._log("loss", loss, batch, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the error of each field."""
+        errors = self.errors(batch).mean(0)
+        fields = self.surrogate.signature.fields["y"]
+        for field, error in zip(fields, errors, strict=True):
+            self._log(f"val_{field.name}", error, batch, prog_bar=True)
+
+    def _log(self, name: str, value: Tensor, batch: Batch, prog_bar: bool) -> None:
+        self.log(
+            name,
+            value,
+            prog_bar=prog_bar,
+            on_step=False,
+            on_epoch=True,
+            batch_size=batch.num_graphs,
+            sync_dist=True,
+        )
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW and OneCycle over the whole run."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            self.optim.lr,
+            weight_decay=self.optim.weight_decay,
+            # With a gradient scaler the fused form unscales by itself, too late for clipping.
+            fused=self.trainer.precision != "16-mixed",
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self.optim.lr,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=self.optim.warmup,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class History(lightning.Callback):
+    """One row of figures per epoch, in a CSV file.
+
+    The rows are part of the checkpoint, so a resumed run continues those of the run that was
+    killed. ``seconds`` adds up over both.
+
+    Args:
+        path: CSV file, written anew after every epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self._started = 0.0
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start the clock."""
+        self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Note the epoch's figures."""
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        seconds = round(time.monotonic() - self._started, 1)
+        self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **figures})
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.rows = state_dict["rows"]

@@ -1,0 +1,25 @@
+"""Real data that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrsa_geo.data import MeshStore
+from lrsa_geo.simulate import make_store, recipe_class
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cells_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 24 solved unit cells of about 200 to 400 nodes."""
+    recipe = recipe_class("elasticity")(samples=24, min_nodes=150, max_nodes=350)
+    return make_store(recipe, tmp_path_factory.mktemp("cells") / "cells.h5", 2).path
+
+
+@pytest.fixture
+def cells(cells_file: Path) -> MeshStore:
+    return MeshStore(cells_file)

@@ -1,0 +1,124 @@
+"""Making many samples: failures, interruption, and the guard against mixing recipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from lrsa_geo.data import Field, Fields, StoreError
+from lrsa_geo.simulate import SampleError, make_store, recipe_class
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A quick recipe: graph i has i + 1 nodes at their squares; some numbers cannot be made."""
+
+    name: ClassVar[str] = "squares"
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+    samples: int = 6
+    impossible: tuple[int, ...] = ()
+    log: str = ""
+
+    @property
+    def fields(self) -> dict[str, Fields]:
+        return {"y": (Field("square"),)}
+
+    def sample(self, index: int) -> Data:
+        if self.log:
+            time.sleep(0.2)
+            with open(self.log, "a") as file:
+                file.write(f"{index}\n")
+        if index in self.impossible:
+            raise SampleError("an impossible number")
+        numbers = torch.arange(index + 1.0)[:, None]
+        return Data(pos=numbers, y=numbers**2, sample=torch.tensor([index]))
+
+
+def test_samples_arrive_in_order_whatever_finishes_first(tmp_path):
+    store = make_store(Squares(), tmp_path / "s.h5", 2)
+    assert [int(data.sample) for data in store] == [0, 1, 2, 3, 4, 5]
+    assert store.provenance["recipe"]["samples"] == 6
+    assert "numpy" in store.provenance["libraries"]
+    assert os.listdir(tmp_path) == ["s.h5"]
+
+
+def test_failures_are_replaced_and_reported(tmp_path, capsys):
+    store = make_store(Squares(samples=10, impossible=(2, 10)), tmp_path / "s.h5", 2)
+    assert [int(data.sample) for data in store] == [0, 1, 3, 4, 5, 6, 7, 8, 9, 11]
+    assert store.provenance["failures"] == [
+        {"index": 2, "reason": "an impossible number"},
+        {"index": 10, "reason": "an impossible number"},
+    ]
+    assert "2 samples were given up" in capsys.readouterr().out
+
+
+def test_a_recipe_that_mostly_fails_is_given_up(tmp_path):
+    with pytest.raises(SampleError, match=r"samples of squares failed.*an impossible number"):
+        make_store(Squares(impossible=tuple(range(100))), tmp_path / "s.h5", 2)
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_an_existing_store_is_reused_and_another_recipe_refused(tmp_path):
+    path = tmp_path / "s.h5"
+    make_store(Squares(), path, 1)
+    written = path.stat().st_mtime_ns
+    make_store(Squares(), path, 1)
+    assert path.stat().st_mtime_ns == written
+    with pytest.raises(StoreError, match=r"made with the recipe .*'samples': 6.*asked for"):
+        make_store(Squares(samples=7), path, 1)
+
+
+SCRIPT = """
+from tests.simulate.test_make import Squares
+from lrsa_geo.simulate import make_store
+if __name__ == "__main__":
+    make_store(Squares(samples=30, log={log!r}), {path!r}, 2)
+"""
+
+
+def test_a_killed_call_goes_on_where_it_stopped(tmp_path):
+    path, log, script = tmp_path / "s.h5", tmp_path / "log", tmp_path / "script.py"
+    script.write_text(SCRIPT.format(path=str(path), log=str(log)))
+    process = subprocess.Popen(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    parts = tmp_path / "s.h5.parts"
+    while len(list(parts.glob("0*.pt"))) < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    before = log.read_text().count("\n")
+    assert 4 <= before < 30
+
+    store = make_store(Squares(samples=30, log=str(log)), path, 2)
+    assert [int(data.sample) for data in store] == list(range(30))
+    assert log.read_text().count("\n") <= 30 + 2  # what the two killed workers had in hand
+
+
+def test_parts_of_another_recipe_are_not_taken_over(tmp_path):
+    parts = tmp_path / "s.h5.parts"
+    parts.mkdir()
+    (parts / "key").write_text("another")
+    torch.save(Data(pos=torch.zeros(1, 1)).to_dict(), parts / "000000.pt")
+    store = make_store(Squares(), tmp_path / "s.h5", 1)
+    assert "y" in store.arrays
+
+
+def test_unknown_recipe():
+    with pytest.raises(ValueError, match="no recipe 'elastic', there are: elasticity"):
+        recipe_class("elastic")

@@ -1,0 +1,54 @@
+"""Mirror images are solutions too: checked with the solver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from lrsa_geo.data import Field, MeshStore
+from lrsa_geo.simulate.elasticity import MooneyRivlin, solve
+from lrsa_geo.train.datamodule import StoreSubset
+from lrsa_geo.train.mirror import mirror
+
+
+def test_the_mirror_image_of_a_solution_is_what_the_solver_finds(cells):
+    data = cells[4]
+    image = mirror(data, "x", 0.5, cells.fields)
+    points, cells_ = image.pos.double().numpy(), data.cells.numpy()[:, ::-1]
+    load = np.array([0, float(image.cond)])
+    solution = solve(points, cells_, load, MooneyRivlin())
+    expected = torch.tensor(np.column_stack([solution.von_mises, solution.displacement]))
+    error = (image.y - expected).norm(dim=0) / expected.norm(dim=0)
+    assert error.max() < 1e-4
+
+
+def test_vectors_turn_and_scalars_stay():
+    fields = {"cond": (Field("p"), Field("force", "N", ("x", "y")))}
+    data = Data(pos=torch.tensor([[1.0, 2]]), cond=torch.tensor([[3.0, 4, 5]]))
+    image = mirror(data, "y", 1.5, fields)
+    assert image.pos.tolist() == [[1, 1]]
+    assert image.cond.tolist() == [[3, 4, -5]]
+
+
+def test_twice_is_the_identity_and_the_original_is_untouched(cells):
+    data = cells[4]
+    before = data.clone()
+    twice = mirror(mirror(data, "x", 0.5, cells.fields), "x", 0.5, cells.fields)
+    for array in ("pos", "y", "cond"):
+        torch.testing.assert_close(twice[array], before[array], atol=1e-6, rtol=0)
+        assert torch.equal(data[array], before[array])
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_subset_with_mirrors_counts_every_image_once(cells: MeshStore, in_memory):
+    arrays = ["pos", "cond", "y"]
+    subset = StoreSubset(cells, [3, 5], arrays, in_memory, {"x": 0.5, "y": 0.25})
+    assert len(subset) == 8
+    assert [subset[i].graph for i in range(8)] == [3, 5] * 4
+    pos = cells[5].pos
+    torch.testing.assert_close(subset[1].pos, pos)
+    torch.testing.assert_close(subset[3].pos, torch.stack([1 - pos[:, 0], pos[:, 1]], 1))
+    torch.testing.assert_close(subset[5].pos, torch.stack([pos[:, 0], 0.5 - pos[:, 1]], 1))
+    torch.testing.assert_close(subset[7].pos, torch.tensor([1, 0.5]) - pos)

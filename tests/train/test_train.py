@@ -1,0 +1,290 @@
+"""A run from end to end on real data: it learns, resumes exactly, and says what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from lrsa_geo.data import Field, MeshStore, StoreError
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    NonFiniteLossError,
+    OptimConfig,
+    SplitConfig,
+    Surrogate,
+    TrainConfig,
+    TrainerConfig,
+    evaluate,
+    load_config,
+    load_surrogate,
+    predict,
+    relative_l2,
+    result_fields,
+    resumable_run,
+    save_config,
+    train,
+    unused_run,
+)
+from lrsa_geo.train.datamodule import Split, StoreDataModule
+
+
+def small_config(path: Path, **trainer: object) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(path=str(path), split=SplitConfig(16, 2, 6, shuffle=False), batch_size=4),
+        model=ModelConfig(channels=16, depth=2, heads=2, num_latents=8, fourier_octaves=3),
+        trainer=TrainerConfig(**({"max_epochs": 3, "enable_progress_bar": False} | trainer)),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(cells_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 12 epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(small_config(cells_file, max_epochs=12), folder)
+    return folder
+
+
+def test_a_run_learns_and_leaves_everything_behind(run, cells):
+    files = {str(file.relative_to(run)) for file in run.rglob("*") if file.is_file()}
+    assert {
+        "config.yaml",
+        "model.safetensors",
+        "metrics.json",
+        "history.csv",
+        "checkpoints/last.ckpt",
+        "pictures/loss.png",
+        "pictures/error_against_nodes.png",
+        "pictures/von_mises.png",
+        "pictures/displacement.png",
+    } <= files
+    with open(run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
+    assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["test"]) == {"von_mises", "displacement"}
+    error = metrics["test"]["von_mises"]
+    assert len(error["per_mesh"]) == 6
+    assert error["mean"] == pytest.approx(sum(error["per_mesh"]) / 6, rel=1e-3)
+    assert error["mean"] < 0.6  # 1 would be to predict nothing
+    assert metrics["test_nodes"] == cells.num_nodes[18:].tolist()
+    assert metrics["parameters"] == sum(p.numel() for p in load_surrogate(run).parameters())
+    assert metrics["seconds"]["train"] > 0
+    assert metrics["peak_memory_mib"]["process"] > 0
+
+
+def test_test_errors_are_those_of_the_saved_model(run, cells):
+    metrics = json.loads((run / "metrics.json").read_text())
+    surrogate, data = load_surrogate(run), cells[metrics["test_graphs"][2]]
+    guess = predict(surrogate, data)
+    by_hand = (guess[:, 0] - data.y[:, 0]).norm() / data.y[:, 0].norm()
+    assert float(by_hand) == pytest.approx(metrics["test"]["von_mises"]["per_mesh"][2], rel=1e-3)
+    fields = result_fields(guess, data, cells.fields["y"])
+    assert set(fields) == {
+        f"{name}{end}"
+        for name in ("von_mises", "displacement")
+        for end in ("", "_predicted", "_error")
+    }
+    torch.testing.assert_close(
+        fields["displacement_error"], fields["displacement_predicted"] - fields["displacement"]
+    )
+    assert "von_mises_error" not in result_fields(
+        guess, data.clone().update({"y": None}), cells.fields["y"]
+    )
+
+
+def test_evaluate_again_gives_the_same_figures(run):
+    before = json.loads((run / "metrics.json").read_text())
+    after = evaluate(run)
+    assert after["test"] == before["test"]
+    assert after["seconds"]["train"] == before["seconds"]["train"]
+
+
+def test_a_surrogate_survives_its_file(run, cells, tmp_path):
+    surrogate = load_surrogate(run)
+    surrogate.save(tmp_path / "copy.safetensors")
+    copy = Surrogate.load(tmp_path / "copy.safetensors")
+    assert copy.signature == surrogate.signature
+    torch.testing.assert_close(
+        predict(copy, cells[0]), predict(surrogate, cells[0]), atol=0, rtol=0
+    )
+    with pytest.raises(ValueError, match=r"no \['measure'\], which this model was trained with"):
+        predict(copy, cells[0].update({"measure": None}))
+    strange = cells[0]
+    strange.boundary[0] = 9
+    with pytest.raises(
+        ValueError, match="`boundary` holds 0 to 9, the model knows the markers 0 to 4"
+    ):
+        predict(copy, strange)
+
+
+def test_a_file_that_is_no_surrogate(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"nothing of that kind")
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a readable safetensors"):
+        Surrogate.load(path)
+
+
+SCRIPT = """
+import torch
+from pathlib import Path
+from lrsa_geo.train import load_config, train
+torch.set_num_threads(1)
+train(load_config({config!r}), Path({folder!r}))
+"""
+
+
+def test_killed_and_resumed_ends_with_the_weights_of_an_unbroken_run(cells_file, tmp_path):
+    config = small_config(cells_file, max_epochs=30)
+    save_config(config, tmp_path / "config.yaml")
+    train(config, tmp_path / "unbroken")
+
+    folder = tmp_path / "broken"
+    script = SCRIPT.format(config=str(tmp_path / "config.yaml"), folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    history = folder / "history.csv"
+    while not history.exists() or history.read_text().count("\n") < 5:
+        assert process.poll() is None, "it was over before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "model.safetensors").exists()
+    with pytest.raises(FileNotFoundError, match="train it to the end with --resume"):
+        load_surrogate(folder)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        train(config, folder)
+
+    assert resumable_run("broken", tmp_path) == folder
+    train(load_config(folder / "config.yaml"), folder, resume=True)
+    one, other = (load_file(tmp_path / f / "model.safetensors") for f in ("unbroken", "broken"))
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+    with open(history) as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 31))
+    assert not [name for name in os.listdir(folder / "checkpoints") if name != "last.ckpt"]
+
+
+def test_a_nan_in_the_data_stops_the_run_and_names_the_graphs(cells, tmp_path):
+    graphs = list(cells)
+    graphs[7].y[3, 0] = torch.nan
+    store = MeshStore.write(tmp_path / "nan.h5", graphs, cells.fields)
+    with pytest.raises(
+        NonFiniteLossError, match=r"the loss is nan in epoch 0, batch \d, graphs \["
+    ):
+        train(small_config(store.path), tmp_path / "run")
+
+
+def test_the_model_without_weights_markers_or_conditions(cells, tmp_path):
+    graphs = []
+    for data in cells:
+        for array in ("measure", "boundary", "cond", "cells", "cell_types"):
+            del data[array]
+        graphs.append(data)
+    store = MeshStore.write(tmp_path / "plain.h5", graphs, {"y": cells.fields["y"]})
+    config = small_config(store.path, max_epochs=1)
+    config.model.use_measure = False
+    report = train(config, tmp_path / "run")
+    assert report["test"]["von_mises"]["mean"] < 1.5
+
+
+@pytest.mark.parametrize("flags", [{"precision": "bf16-mixed"}, {"accumulate_grad_batches": 2}])
+def test_lightnings_own_flags(cells_file, tmp_path, flags):
+    report = train(small_config(cells_file, **flags), tmp_path / "run")
+    assert report["test"]["von_mises"]["mean"] < 1.5
+
+
+def test_batches_depend_on_seed_and_epoch_alone(cells):
+    def epochs(seed: int, first: int) -> list[list[int]]:
+        loaders = StoreDataModule(cells, DataConfig(split=SplitConfig(16, 2, 6)), ["pos"], seed)
+        loader = loaders.train_dataloader()
+        loader.sampler.set_epoch(first)
+        return [batch.graph.tolist() for batch in loader]
+
+    assert epochs(0, 3) == epochs(0, 3)
+    assert epochs(0, 3) != epochs(0, 4)
+    assert epochs(0, 3) != epochs(1, 3)
+
+
+@given(
+    num_graphs=st.integers(1, 500),
+    train=st.floats(0.1, 0.8),
+    test=st.floats(0, 0.2),
+    shuffle=st.booleans(),
+)
+def test_splits_never_overlap(num_graphs, train, test, shuffle):
+    if round(train * num_graphs) == 0:
+        with pytest.raises(ValueError, match="at least one graph to train on"):
+            Split.of(SplitConfig(train, 0, test, shuffle), num_graphs)
+        return
+    split = Split.of(SplitConfig(train, 0, test, shuffle), num_graphs)
+    together = split.train + split.val + split.test
+    assert len(together) == len(set(together))
+    assert set(together) <= set(range(num_graphs))
+
+
+@pytest.mark.parametrize("split", [SplitConfig(20, 5, 5), SplitConfig(-1, 0, 0)])
+def test_impossible_splits(split):
+    with pytest.raises(ValueError, match=r"data\.split"):
+        Split.of(split, 24)
+
+
+def test_relative_l2_by_hand():
+    fields = (Field("a"), Field("v", "m", ("x", "y")))
+    truth = torch.tensor([[3.0, 1, 0], [4, 0, 1], [2, 0, 0]])
+    guess = truth + torch.tensor([[0.0, 1, 0], [5, 0, 1], [0, 0, 0]])
+    errors = relative_l2(guess, truth, torch.tensor([0, 0, 1]), 2, fields)
+    torch.testing.assert_close(errors, torch.tensor([[1.0, 1.0], [0, 0]]))
+
+
+def test_the_gradient_of_a_perfect_prediction_is_finite():
+    truth = torch.rand(5, 1)
+    guess = truth.clone().requires_grad_()
+    relative_l2(guess, truth, torch.zeros(5).long(), 1, (Field("a"),)).sum().backward()
+    assert guess.grad.isfinite().all()
+
+
+def test_configurations_survive_their_file(tmp_path):
+    config = TrainConfig(
+        name="a", optim=OptimConfig(lr=3e-4), trainer=TrainerConfig(devices="auto")
+    )
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == dataclasses.asdict(config)
+    (tmp_path / "bad.yaml").write_text("model:\n  chanels: 3\n")
+    with pytest.raises(ValueError, match=r"bad\.yaml: .*chanels"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_missing_data_names_the_file(tmp_path):
+    with pytest.raises(StoreError, match=r"missing\.h5: no such file"):
+        train(small_config(tmp_path / "missing.h5"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_folders_are_numbered(tmp_path):
+    assert unused_run("a", tmp_path) == tmp_path / "a"
+    (tmp_path / "a").mkdir()
+    assert unused_run("a", tmp_path) == tmp_path / "a-2"
+    with pytest.raises(FileNotFoundError, match="no unfinished run of 'a'"):
+        resumable_run("a", tmp_path)
+
+
+def test_lightning_version_can_load_checkpoints_safely():
+    """Resuming loads with weights_only=True, which Lightning knows since 2.6."""
+    assert tuple(int(part) for part in lightning.__version__.split(".")[:2]) >= (2, 6)
