@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_geometric.nn.inits import reset
 
 from lrsa_geo.nn import attention
-from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 from lrsa_geo.nn.ragged import NodeLayout
 
 
@@ -39,7 +38,7 @@ class LatentBlock(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        reset(list(self.children()))
+        reset_children(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, M, C]`` -> ``[B, M, C]``."""
@@ -132,7 +131,7 @@ class LRSA(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
-        reset(list(self.children()))
+        reset_children(self)
 
     def forward(
         self,
@@ -227,7 +226,7 @@ class LRSABlock(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        reset(list(self.children()))
+        reset_children(self)
 
     @torch.no_grad()
     def scale_residuals(self, factor: float) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_geometric.nn.inits import reset
 
 from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.lrsa import LRSABlock, modulate
-from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 from lrsa_geo.nn.ragged import NodeLayout
 
 
@@ -79,7 +78,7 @@ class GeometryOperator(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights; what a block adds to the residual stream starts at 1/sqrt(2 depth)."""
-        reset(list(self.children()))
+        reset_children(self)
         scale = (2 * len(self.blocks)) ** -0.5
         for block in self.blocks:
             assert isinstance(block, LRSABlock)
@@ -114,6 +113,8 @@ class GeometryOperator(nn.Module):
         modulations: Sequence[Tensor | None] = [None] * (len(self.blocks) + 1)
         if self.condition is not None:
             modulations = self.condition(self._checked_cond(cond, layout))
+        elif cond is not None:
+            raise ValueError("`cond` is given, but the model was built with cond_channels=0")
         for block, modulation in zip(self.blocks, modulations, strict=False):
             assert isinstance(block, LRSABlock)
             h = block.mix(h, layout, modulation)

@@ -95,8 +95,14 @@ class FeedForward(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
-        reset([self.hidden, self.out])
+        reset_children(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., in_channels]`` -> ``[..., out_channels]``."""
         return self.out(F.gelu(self.hidden(x)))
+
+
+def reset_children(module: nn.Module) -> None:
+    """Draw new weights in everything inside a module."""
+    for child in module.children():
+        reset(child)

@@ -98,6 +98,25 @@ def test_bad_input_is_named(call, message):
         make(1, 2)(given["x"], given["pos"], cond=given["cond"])
 
 
+def test_a_condition_that_the_model_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="built with cond_channels=0"):
+        make()(None, torch.zeros(9, 3, dtype=torch.float64), cond=torch.zeros(1, 1))
+
+
+def test_reset_parameters_draws_again():
+    torch.manual_seed(0)
+    sizes = {"channels": 16, "depth": 2, "heads": 2, "num_latents": 4, "cond_channels": 1}
+    model = GeometryOperator(1, 2, 3, **sizes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for parameter in model.parameters():
+        parameter.data.fill_(3.0)
+    model.reset_parameters()
+    for name, value in model.state_dict().items():
+        expected = pytest.approx(float(before[name].std()), rel=0.5, abs=1e-6)
+        assert float(value.std()) == expected, name
+        assert not (value == 3).all(), name
+
+
 def test_initial_output_is_of_order_one():
     """Depth does not blow up what goes in: the residual branches start scaled by depth."""
     torch.manual_seed(0)
