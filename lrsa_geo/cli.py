@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from lrsa_geo import __version__
 
@@ -24,8 +24,20 @@ Train neural operators on meshes: geometry in, field out.
 """
 
 
+class HelpFormatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the line breaks of a description as they are."""
+
+
 class Parser(ArgumentParser):
     """Errors in one line, with the nearest valid name where a name is unknown."""
+
+    def __init__(self, prog: str, usage: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} {usage}",
+            description=description,
+            formatter_class=HelpFormatter,
+        )
 
     def error(self, message: str, *_: Any) -> NoReturn:
         """Print and leave with status 2."""
@@ -54,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     if argv and argv[0] in commands:
         return _run(commands[argv[0]], argv[1:])
-    parser = Parser(prog="lrsa-geo", description=DESCRIPTION)
+    parser = Parser("lrsa-geo", "COMMAND ...", DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
         "command",
@@ -82,7 +94,7 @@ def _data(argv: list[str]) -> None:
     actions = {"make": _data_make, "info": _data_info}
     if argv and argv[0] in actions:
         return actions[argv[0]](argv[1:])
-    parser = Parser(prog="lrsa-geo data", description="Make and look at stores of graphs.")
+    parser = Parser("lrsa-geo data", "ACTION ...", "Make and look at stores of graphs.")
     parser.add_argument("action", choices=list(actions), help="`make NAME` or `info FILE`")
     parser.parse_args(argv)
     return None
@@ -91,7 +103,9 @@ def _data(argv: list[str]) -> None:
 def _data_make(argv: list[str]) -> None:
     from lrsa_geo.simulate import RECIPES, make_store, recipe_class
 
-    parser = Parser(prog="lrsa-geo data make", description="Simulate a data set into one file.")
+    parser = Parser(
+        "lrsa-geo data make", "NAME [options]", "Simulate a data set into one file (resumable)."
+    )
     parser.add_argument("name", choices=list(RECIPES), help="which one")
     parser.add_argument(
         "-o", "--output", type=str, help="file (default: datasets/NAME/NAME.h5)", default=None
@@ -110,7 +124,7 @@ def _data_make(argv: list[str]) -> None:
 def _data_info(argv: list[str]) -> None:
     from lrsa_geo.data import MeshStore, describe
 
-    parser = Parser(prog="lrsa-geo data info", description="What a store holds.")
+    parser = Parser("lrsa-geo data info", "FILE", "What a store holds; checks its digest.")
     parser.add_argument("file", type=str, help="MeshStore (.h5)")
     print(describe(MeshStore(parser.parse_args(argv).file)))
 
@@ -126,9 +140,11 @@ def _train(argv: list[str]) -> None:
     )
 
     parser = Parser(
-        prog="lrsa-geo train",
-        description="Train a surrogate, test it, draw what it does. WHAT is a data set that comes"
-        " with the library (elasticity) or a YAML configuration.",
+        "lrsa-geo train",
+        "WHAT [options]",
+        "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
+        "library (elasticity) or a YAML configuration. Every value below is a key of the YAML\n"
+        "file and a flag; flags win.",
     )
     parser.add_argument("what", type=str, help="name or config.yaml; comes first")
     parser.add_argument("--quick", action="store_true", help="small set, small model, minutes")
@@ -152,7 +168,8 @@ def _train(argv: list[str]) -> None:
     resume = "--resume" in rest
     if resume:
         folder = Path(given) if given else resumable_run(name)
-        layers = [*layers, str(folder / "config.yaml")]
+        saved = folder / "config.yaml"
+        layers = [*layers, *([str(saved)] if saved.exists() else [])]
     else:
         folder = Path(given) if given else unused_run(name)
     config = config_from(parser.instantiate(_parse(parser, what, layers, rest)))
@@ -170,8 +187,7 @@ def _evaluate(argv: list[str]) -> None:
     from lrsa_geo.train import evaluate
 
     parser = Parser(
-        prog="lrsa-geo evaluate",
-        description="Test a trained model on its held-out graphs; draw pictures.",
+        "lrsa-geo evaluate", "RUN", "Test a trained model on its held-out graphs; draw pictures."
     )
     parser.add_argument("run", type=str, help="run folder")
     folder = Path(parser.parse_args(argv).run)
@@ -183,9 +199,10 @@ def _predict(argv: list[str]) -> None:
     from lrsa_geo.train import load_surrogate, predict, result_fields
 
     parser = Parser(
-        prog="lrsa-geo predict",
-        description="Predict the fields of one graph and write them to a mesh file: for each field"
-        " F the columns F_predicted and, where the truth is known, F and F_error.",
+        "lrsa-geo predict",
+        "RUN FILE.h5:NUMBER -o OUT.vtu",
+        "Predict the fields of one graph and write them to a mesh file (VTU, VTK or XDMF): for\n"
+        "each field F the columns F_predicted and, where the truth is known, F and F_error.",
     )
     parser.add_argument("run", type=str, help="run folder")
     parser.add_argument("input", type=str, help="FILE.h5:NUMBER, a graph of a MeshStore")
@@ -217,5 +234,4 @@ def _print_report(report: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("default")
     sys.exit(main())

@@ -64,6 +64,8 @@ def test_a_second_run_gets_a_folder_of_its_own(here, capsys):
     assert "holds a run already" in capsys.readouterr().err
     assert main(["train", "small.yaml", "--resume"]) == 1
     assert "no unfinished run of 'small'" in capsys.readouterr().err
+    assert main(["train", "small.yaml", "--resume", "--run", "runs/none"]) == 1
+    assert "runs/none holds no run to resume" in capsys.readouterr().err
 
 
 def test_data_make_and_info(here, capsys):

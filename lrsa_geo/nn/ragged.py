@@ -84,6 +84,7 @@ class NodeLayout:
         """
         self.sizes = tuple(sizes)
         self.order = order
+        self.inverse = torch.argsort(order) if order is not None and dense is None else None
         self.dense = dense
         self.massless: Tensor | None = None
         self.padding: Tensor | None = None
@@ -221,7 +222,7 @@ class NodeLayout:
     def unpack(self, rows: Tensor) -> Tensor:
         """The inverse of :meth:`pack`; places without a node get zeros."""
         if self.dense is None:
-            return rows if self.order is None else rows[torch.argsort(self.order)]
+            return rows if self.inverse is None else rows[self.inverse]
         if self.order is not None:
             places = rows.new_zeros(self.dense[0] * self.dense[1], rows.shape[-1])
             rows = places.index_copy(0, self.order, rows)

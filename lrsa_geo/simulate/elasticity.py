@@ -38,7 +38,13 @@ Traction = np.ndarray | Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class MooneyRivlin:
-    """c1 (I1' - 3) + c2 (I2' - 3) + K/2 (J - 1)^2, constants in Pa."""
+    """c1 (I1' - 3) + c2 (I2' - 3) + K/2 (J - 1)^2.
+
+    Args:
+        c1: in Pa.
+        c2: in Pa.
+        bulk: K in Pa.
+    """
 
     c1: float = 1.863e5
     c2: float = 9.79e3
@@ -86,7 +92,14 @@ class ElasticityRecipe:
     """
 
     name: ClassVar[str] = "elasticity"
-    libraries: ClassVar[tuple[str, ...]] = ("felupe", "gmsh", "numpy", "scipy", "tensortrax")
+    libraries: ClassVar[tuple[str, ...]] = (
+        "felupe",
+        "gmsh",
+        "lrsa_geo",
+        "numpy",
+        "scipy",
+        "tensortrax",
+    )
 
     samples: int = 1200
     seed: int = 0
@@ -269,17 +282,18 @@ def solve(
         unknown[0].values[:] = 0
         body = felupe.SolidBodyNearlyIncompressible(rubber, unknown, bulk=material.bulk)
         try:
-            for step in range(1, load_steps + 1):
-                felupe.newtonraphson(
-                    items=[body, felupe.PointLoad(unknown, top, force * step / load_steps)],
-                    dof0=dof0,
-                    dof1=dof1,
-                    ext0=felupe.dof.apply(unknown, fixed, dof0),
-                    solver=_solve_symmetric,
-                    tol=1e-8,
-                    maxiter=10,
-                    verbose=0,
-                )
+            with np.errstate(all="ignore"):  # a load step too far ends in NaN, which is noticed
+                for step in range(1, load_steps + 1):
+                    felupe.newtonraphson(
+                        items=[body, felupe.PointLoad(unknown, top, force * step / load_steps)],
+                        dof0=dof0,
+                        dof1=dof1,
+                        ext0=felupe.dof.apply(unknown, fixed, dof0),
+                        solver=_solve_symmetric,
+                        tol=1e-8,
+                        maxiter=10,
+                        verbose=0,
+                    )
         except (ValueError, RuntimeError, np.linalg.LinAlgError):
             continue  # diverged, NaN, or a singular matrix on the way: try smaller steps
         break

@@ -99,7 +99,8 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
         processes: worker processes, by default one per core.
 
     Raises:
-        SampleError: more than a fifth of the samples failed, or a worker process died.
+        SampleError: more than a fifth of the samples failed.
+        BrokenProcessPool: a worker process died, for want of memory or by a crash of a solver.
         StoreError: ``path`` holds something else.
     """
     store = find_store(recipe, path)

@@ -94,7 +94,7 @@ def unused_run(name: str, root: str | Path = "runs") -> Path:
 
 
 def resumable_run(name: str, root: str | Path = "runs") -> Path:
-    """The newest run of that name that has a checkpoint and is not finished.
+    """The newest run of that name that was begun and is not finished.
 
     Raises:
         FileNotFoundError: there is none.
@@ -103,15 +103,14 @@ def resumable_run(name: str, root: str | Path = "runs") -> Path:
         run
         for run in map(RunFolder, Path(root).glob(f"{name}*"))
         if re.fullmatch(rf"{re.escape(name)}(-\d+)?", run.path.name)
-        and run.checkpoint.exists()
+        and run.config.exists()
         and not run.metrics.exists()
     ]
     if not unfinished:
         raise FileNotFoundError(
-            f"no unfinished run of '{name}' with a checkpoint in {root}/; start one without"
-            " --resume"
+            f"no unfinished run of '{name}' in {root}/; start one without --resume"
         )
-    return max(unfinished, key=lambda run: run.checkpoint.stat().st_mtime).path
+    return max(unfinished, key=lambda run: run.config.stat().st_mtime).path
 
 
 def prepare_store(config: DataConfig) -> MeshStore:
@@ -145,11 +144,14 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[st
 
     Raises:
         FileExistsError: there is a run in ``folder`` and ``resume`` is false.
+        FileNotFoundError: there is none and ``resume`` is true.
         NonFiniteLossError: the loss became NaN.
     """
     run = RunFolder(folder)
     if run.config.exists() and not resume:
         raise FileExistsError(f"{folder} holds a run already; resume it, or name another folder")
+    if resume and not run.config.exists():
+        raise FileNotFoundError(f"{folder} holds no run to resume")
     started = time.monotonic()
     store = prepare_store(config.data)
     seconds = {"data": time.monotonic() - started}
@@ -280,7 +282,7 @@ def load_surrogate(folder: Path) -> Surrogate:
     """
     run = RunFolder(folder)
     if not run.model.exists():
-        hint = "train it to the end with --resume" if run.checkpoint.exists() else "not a run"
+        hint = "train it to the end with --resume" if run.config.exists() else "not a run"
         raise FileNotFoundError(f"{run.model} does not exist: {hint}")
     return Surrogate.load(run.model)
 

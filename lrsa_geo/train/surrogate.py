@@ -35,6 +35,7 @@ class ModelConfig:
         fourier_octaves: scales of the position encoding.
         use_measure: weigh each node by the length, area or volume it stands for.
         use_boundary: tell the network each node's boundary marker.
+        use_features: tell the network the node features ``x``; positions only otherwise.
     """
 
     channels: int = 128
@@ -46,6 +47,7 @@ class ModelConfig:
     fourier_octaves: int = 5
     use_measure: bool = True
     use_boundary: bool = True
+    use_features: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Signature:
         markers = 0
         if model.use_boundary and "boundary" in store.arrays:
             markers = int(store.read("boundary").max()) + 1
-        return cls(store[0].pos.shape[1], store.fields, markers)
+        fields = {a: f for a, f in store.fields.items() if a != "x" or model.use_features}
+        return cls(store[0].pos.shape[1], fields, markers)
 
 
 class Surrogate(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.optimize import root
 
+from lrsa_geo.simulate import SampleError
 from lrsa_geo.simulate.elasticity import (
     CLAMPED,
     FREE,
@@ -25,6 +26,7 @@ from lrsa_geo.simulate.elasticity import (
 )
 
 RUBBER = MooneyRivlin()
+HEAVY_LOAD = 250e3  # Pa
 
 
 def homogeneous_stretch(traction: float, rubber: MooneyRivlin) -> np.ndarray:
@@ -108,6 +110,16 @@ def test_displacement_converges_at_second_order_and_stress_at_first():
     errors = np.array([abs(tip_and_stress(n)[0] - exact) for n in sizes])
     orders = np.log2(errors[:-1] / errors[1:])  # the edge length halves
     assert orders.mean() > 1.6, (errors, orders)
+
+
+def test_a_load_too_large_for_one_step_is_applied_in_several():
+    radius = void_radius(np.random.default_rng(1), 6)
+    points, cells = unit_cell_mesh(150, radius)
+    heavy = solve(points, cells, np.array([0, HEAVY_LOAD]), RUBBER)
+    assert heavy.load_steps > 1
+    np.testing.assert_allclose(heavy.reaction, -heavy.load, atol=1e-6 * HEAVY_LOAD)
+    with pytest.raises(SampleError, match="did not converge in 16 load steps"):
+        solve(*unit_cell_mesh(40), np.array([0, -1e9]), RUBBER)
 
 
 def test_quadratic_triangles_do_not_lock():

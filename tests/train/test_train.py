@@ -193,14 +193,25 @@ def test_a_nan_in_the_data_stops_the_run_and_names_the_graphs(cells, tmp_path):
 def test_the_model_without_weights_markers_or_conditions(cells, tmp_path):
     graphs = []
     for data in cells:
-        for array in ("measure", "boundary", "cond", "cells", "cell_types"):
+        for array in ("measure", "boundary", "cond", "cells", "cell_types", "x"):
             del data[array]
         graphs.append(data)
     store = MeshStore.write(tmp_path / "plain.h5", graphs, {"y": cells.fields["y"]})
     config = small_config(store.path, max_epochs=1)
-    config.model.use_measure = False
+    config.model.use_measure = config.model.use_features = False
     report = train(config, tmp_path / "run")
     assert report["test"]["von_mises"]["mean"] < 1.5
+
+
+def test_positions_only_ignore_the_features(cells_file, cells, tmp_path):
+    config = small_config(cells_file, max_epochs=1)
+    config.model.use_features = False
+    train(config, tmp_path / "run")
+    surrogate, data = load_surrogate(tmp_path / "run"), cells[0]
+    assert "x" not in surrogate.arrays
+    before = predict(surrogate, data)
+    data.x = data.x + 1
+    torch.testing.assert_close(predict(surrogate, data), before, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("flags", [{"precision": "bf16-mixed"}, {"accumulate_grad_batches": 2}])
