@@ -12,17 +12,11 @@ from lrsa_geo.train.config import (
     load_config,
     save_config,
 )
+from lrsa_geo.train.evaluate import evaluate, load_surrogate, predict, result_fields
+from lrsa_geo.train.folder import resumable_run, unused_run
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.module import NonFiniteLossError, SurrogateModule
-from lrsa_geo.train.run import (
-    evaluate,
-    load_surrogate,
-    predict,
-    result_fields,
-    resumable_run,
-    train,
-    unused_run,
-)
+from lrsa_geo.train.run import train
 from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightning
 import torch
@@ -11,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from lrsa_geo.data import MeshStore
+from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import Axis, DataConfig, SplitConfig
 from lrsa_geo.train.mirror import mirror
 
@@ -146,3 +148,20 @@ class StoreDataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """Test graphs in order."""
         return self._loader(self.split.test)
+
+
+def prepare_store(config: DataConfig) -> MeshStore:
+    """Open the store of a configuration, made first if it is missing and a recipe is named.
+
+    Raises:
+        StoreError: the file is missing, damaged, or made by another recipe.
+    """
+    if config.recipe is None:
+        return MeshStore(config.path)
+    if not Path(config.path).exists():
+        settings = {} if config.samples is None else {"samples": config.samples}
+        recipe = recipe_class(config.recipe)(**settings)
+        return make_store(recipe, config.path)
+    store = MeshStore(config.path)
+    store.verify()
+    return store

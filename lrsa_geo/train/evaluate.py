@@ -1,0 +1,166 @@
+"""Test a trained surrogate, and predict with it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lrsa_geo import plot
+from lrsa_geo.data import Field, MeshStore, atomic_path, column_slices
+from lrsa_geo.train.config import load_config
+from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+from lrsa_geo.train.folder import RunFolder
+from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.surrogate import Surrogate
+
+LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
+
+
+def evaluate(folder: Path) -> dict[str, Any]:
+    """Test the model of a run on its held-out graphs and draw what it does.
+
+    Returns:
+        Test errors, sizes, times, memory, versions; also written to ``metrics.json``.
+    """
+    run = RunFolder(folder)
+    surrogate = load_surrogate(folder)
+    config = load_config(run.config)
+    store = prepare_store(config.data)
+    loaders = StoreDataModule(store, config.data, surrogate.arrays, config.seed)
+    graphs = loaders.split.test
+    fields = surrogate.signature.fields["y"]
+    started = time.monotonic()
+    predictions, errors = _test(surrogate, loaders)
+    seconds = {"test": time.monotonic() - started}
+    by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(fields)}
+    sizes = store.num_nodes[graphs]
+    plot.error_against_size(sizes, by_field, run.pictures / "error_against_nodes.png")
+    _draw_cases(run, store, graphs, predictions, by_field, fields)
+    report = {
+        "test": {
+            name: {
+                "mean": float(error.mean()),
+                "median": float(np.median(error)),
+                "worst": float(error.max()),
+                "per_mesh": [round(float(e), 6) for e in error],
+            }
+            for name, error in by_field.items()
+        },
+        "test_graphs": graphs,
+        "test_nodes": sizes.tolist(),
+        "train_graphs": len(loaders.split.train),
+        "parameters": sum(p.numel() for p in surrogate.parameters()),
+        "seed": config.seed,
+        "peak_memory_mib": _peak_memory_mib(),
+        "seconds": seconds,
+        "versions": {library: version(library) for library in LIBRARIES},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+    if run.metrics.exists():
+        # Times and memory of the training are not measured again.
+        before = json.loads(run.metrics.read_text())
+        report["seconds"] = before["seconds"] | {"test": seconds["test"]}
+        report["peak_memory_mib"] = before["peak_memory_mib"]
+    write_json(report, run.metrics)
+    return report
+
+
+def load_surrogate(folder: Path) -> Surrogate:
+    """The trained model of a run folder.
+
+    Raises:
+        FileNotFoundError: the run has no finished model.
+    """
+    run = RunFolder(folder)
+    if not run.model.exists():
+        hint = "train it to the end with --resume" if run.config.exists() else "not a run"
+        raise FileNotFoundError(f"{run.model} does not exist: {hint}")
+    return Surrogate.load(run.model)
+
+
+def predict(surrogate: Surrogate, data: Data) -> Tensor:
+    """Fields at the nodes of one graph in physical units, ``[N, K]``."""
+    with torch.inference_mode():
+        return surrogate(data)
+
+
+def result_fields(prediction: Tensor, data: Data, fields: Iterable[Field]) -> dict[str, Tensor]:
+    """Named node fields for a mesh file: the prediction and, where truth is known, the error.
+
+    ``von_mises`` is the truth, ``von_mises_predicted`` and ``von_mises_error`` what they say.
+    """
+    result = {}
+    for name, columns in column_slices(fields).items():
+        guess = prediction[:, columns]
+        result[f"{name}_predicted"] = guess
+        if data.get("y") is not None:
+            result[name] = data.y[:, columns]
+            result[f"{name}_error"] = guess - data.y[:, columns]
+    return {name: values.squeeze(1) for name, values in result.items()}
+
+
+def _test(surrogate: Surrogate, loaders: StoreDataModule) -> tuple[list[np.ndarray], Tensor]:
+    """Predictions of every test graph and their errors ``[graphs, fields]``."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    surrogate = surrogate.to(device)
+    fields = surrogate.signature.fields["y"]
+    predictions: list[np.ndarray] = []
+    errors = []
+    with torch.inference_mode():
+        for batch in loaders.test_dataloader():
+            batch = batch.to(device)
+            guess = surrogate(batch)
+            errors.append(relative_l2(guess, batch.y, batch.batch, batch.num_graphs, fields).cpu())
+            sizes = batch.ptr.diff().tolist()
+            predictions += [part.numpy() for part in guess.cpu().split(sizes)]
+    return predictions, torch.cat(errors)
+
+
+def _draw_cases(
+    run: RunFolder,
+    store: MeshStore,
+    graphs: list[int],
+    predictions: list[np.ndarray],
+    by_field: dict[str, np.ndarray],
+    fields: tuple[Field, ...],
+) -> None:
+    """Best, median and worst test mesh of each field."""
+    for name, error in by_field.items():
+        order = np.argsort(error)
+        cases = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+        meshes = [
+            (f"{case} ({error[i]:.2%})", store[graphs[i]], predictions[i])
+            for case, i in cases.items()
+        ]
+        plot.compare(meshes, fields, name, run.pictures / f"{name}.png")
+
+
+def _peak_memory_mib() -> dict[str, int]:
+    """Peak memory of this process, and of the GPU where there is one."""
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    if torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
+    return peak
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write a JSON file that appears complete or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n")
