@@ -125,10 +125,11 @@ class StoreDataModule(lightning.LightningDataModule):
     def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
         mirrors = self.config.mirrors if train else None
         subset = StoreSubset(self.store, indices, self.arrays, self.config.in_memory, mirrors)
-        # Lightning puts the replicas and ranks of several devices in the place of 1 and 0.
         sampler: DistributedSampler | None = None
         if train:
-            sampler = DistributedSampler(subset, num_replicas=1, rank=0, seed=self.seed)
+            trainer = self.trainer  # None where the loaders are used on their own
+            world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+            sampler = DistributedSampler(subset, world_size, rank, seed=self.seed)
         return DataLoader(
             subset,
             self.config.batch_size,

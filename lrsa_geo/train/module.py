@@ -134,6 +134,14 @@ class History(lightning.Callback):
             writer.writeheader()
             writer.writerows(self.rows)
 
+    def read(self) -> None:
+        """Take the rows from the file."""
+        with open(self.path, newline="") as file:
+            self.rows = [
+                {name: float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+            ]
+
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
         return {"rows": self.rows}

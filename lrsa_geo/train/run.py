@@ -66,6 +66,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[st
             ckpt_path=run.checkpoint if resume and run.checkpoint.exists() else None,
             weights_only=True,
         )
+    history.read()  # with several devices, the training happened in other processes
     seconds["train"] = history.rows[-1]["seconds"]
     surrogate.cpu().save(run.model)
     plot.loss_curves(history.rows, run.pictures / "loss.png")

@@ -220,6 +220,15 @@ def test_lightnings_own_flags(cells_file, tmp_path, flags):
     assert report["test"]["von_mises"]["mean"] < 1.5
 
 
+def test_two_devices_share_the_graphs_and_leave_one_run(cells_file, tmp_path):
+    flags = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn", "max_epochs": 2}
+    train(small_config(cells_file, **flags), tmp_path / "run")
+    with open(tmp_path / "run" / "history.csv") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2]
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2 * 16 // (2 * 4)  # epochs, graphs, devices, batch size
+
+
 def test_batches_depend_on_seed_and_epoch_alone(cells):
     def epochs(seed: int, first: int) -> list[list[int]]:
         loaders = StoreDataModule(cells, DataConfig(split=SplitConfig(16, 2, 6)), ["pos"], seed)
