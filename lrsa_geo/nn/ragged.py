@@ -15,7 +15,7 @@ from torch import Tensor
 
 # A call of attention costs as much as attending to this many more nodes would. Below that, padding
 # a graph to share a call with its neighbour is cheaper than a call of its own; both figures follow
-# from tests/benchmarks/test_ragged.py, the GPU's has not been measured yet.
+# from tests/benchmarks/test_batches.py, the GPU's has not been measured yet.
 CALL_COST_NODES = {"cpu": 192, "cuda": 4096}
 
 

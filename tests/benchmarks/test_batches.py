@@ -1,6 +1,6 @@
 """What a ragged batch costs over a uniform one with the same number of nodes.
 
-    pytest tests/benchmarks/test_ragged.py --benchmark-only -s
+    pytest tests/benchmarks/test_batches.py --benchmark-only -s
 
 prints the machine, the medians of interleaved runs and their ratio.
 """
