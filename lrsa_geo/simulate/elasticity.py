@@ -176,11 +176,16 @@ def unit_cell_mesh(
 
     Returns:
         ``points [N, 2]`` in m and triangles ``cells [K, 3]``, counter-clockwise.
+
+    Raises:
+        RuntimeError: gmsh, which has one state per process, is in use.
     """
     area = 1.0
     if radius is not None:
         area -= np.pi * np.mean(radius**2)
     size = np.sqrt(area / (0.866 * num_nodes)) * 1.22
+    if gmsh.isInitialized():
+        raise RuntimeError("gmsh is in use in this process; call gmsh.finalize() first")
     gmsh.initialize(interruptible=False)
     try:
         gmsh.option.setNumber("General.Terminal", 0)

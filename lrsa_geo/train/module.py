@@ -81,8 +81,8 @@ class SurrogateModule(lightning.LightningModule):
             self.parameters(),
             self.optim.lr,
             weight_decay=self.optim.weight_decay,
-            # With a gradient scaler the fused form unscales by itself, too late for clipping.
-            fused=self.trainer.precision != "16-mixed",
+            # Lightning does not clip gradients in mixed precision with the fused form.
+            fused="mixed" not in str(self.trainer.precision),
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,

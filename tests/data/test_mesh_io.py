@@ -47,7 +47,7 @@ def measure(data, dim):
 # --- files of other programs ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gmsh_mesh(tmp_path_factory):
     """Writes a rectangle (area 0.5) or a box (volume 1) with gmsh; also returns gmsh's nodes."""
     folder = tmp_path_factory.mktemp("gmsh")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gmsh
 import numpy as np
 import pytest
 import torch
@@ -196,6 +197,16 @@ def test_offset_leads_to_the_nearest_point_of_the_boundary():
     edges = np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
     offset = offset_to_edges(np.concatenate([square, probes]), edges)[4:]
     np.testing.assert_allclose(offset, [[0, -0.2], [-1, 0], [-1, -1], [0.1, 0], [0, 0]], atol=1e-12)
+
+
+def test_a_gmsh_session_of_the_user_is_not_disturbed():
+    gmsh.initialize(interruptible=False)
+    try:
+        with pytest.raises(RuntimeError, match=r"call gmsh.finalize\(\) first"):
+            unit_cell_mesh(40)
+        assert gmsh.isInitialized()
+    finally:
+        gmsh.finalize()
 
 
 def test_a_sample_is_fixed_by_seed_and_number_alone():
