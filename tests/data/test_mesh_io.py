@@ -1018,7 +1018,7 @@ def test_bad_meshes_are_not_written(tmp_path):
 # --- damage --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seeds(tmp_path_factory, gmsh_mesh):
     """Real files of the formats that are read in this process, name -> bytes."""
     folder = tmp_path_factory.mktemp("seeds")
