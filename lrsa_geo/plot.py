@@ -22,7 +22,7 @@ def loss_curves(rows: list[dict[str, float]], path: str | Path) -> None:
     figure = mpl_figure.Figure(figsize=(6, 4))
     axes = figure.subplots()
     epochs = [row["epoch"] for row in rows]
-    names = [name for name in rows[-1] if name != "epoch"]
+    names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
     for name in names:
         label = {"loss": "training, all fields"}.get(name, name.replace("val_", "validation, "))
         axes.semilogy(epochs, [row.get(name, np.nan) for row in rows], label=label)
