@@ -11,14 +11,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import torch
+from torch_geometric.data import Data
 
-VERTEX, LINE, TRIANGLE, QUAD, POLYGON, TETRA = 1, 3, 5, 9, 7, 10
+from lrsa_geo.data.mesh_checks import MeshError
+
+VERTEX, LINE, TRIANGLE, POLYGON, QUAD, TETRA = 1, 3, 5, 7, 9, 10
 Blocks = list[tuple[int, np.ndarray]]
 
 # For each VTK type, the linear shape that its corners span.
 _SHAPES = {
     "points": (1, 2),
-    "line": (3, 4, 21, 35, 68, 75),
+    "line": (3, 21, 35, 68, 75),
+    "polyline": (4,),
     "triangle": (5, 22, 34, 69, 76),
     "quad": (9, 23, 28, 30, 70, 77),
     "polygon": (7,),
@@ -33,6 +38,9 @@ _SHAPES = {
     "hexa_prism": (16,),
 }
 _SHAPE_OF_TYPE = {number: shape for shape, types in _SHAPES.items() for number in types}
+# Shapes not named here have no other nodes than corners.
+_CORNERS = {"line": 2, "triangle": 3, "quad": 4, "tetra": 4, "hexahedron": 8, "wedge": 6}
+_CORNERS |= {"pyramid": 5}
 # Corners in order around a flat cell.
 _OUTLINES = {"triangle": (0, 1, 2), "quad": (0, 1, 2, 3), "pixel": (0, 1, 3, 2)}
 # Tetrahedra that fill a cell, all with the same orientation.
@@ -48,7 +56,7 @@ _TETRAHEDRA: dict[str, tuple[tuple[int, ...], ...]] = {
 _DIMENSIONS = {
     **dict.fromkeys(_SHAPES, 3),
     **dict.fromkeys(("triangle", "quad", "polygon", "strip", "pixel"), 2),
-    **{"points": 0, "line": 1},
+    **{"points": 0, "line": 1, "polyline": 1},
 }
 # What a cell is when only its number of nodes is known: (D, nodes) -> VTK type.
 _TYPE_OF_WIDTH = {
@@ -69,6 +77,14 @@ def cell_dimensions(cell_types: np.ndarray) -> np.ndarray:
     for number, shape in _SHAPE_OF_TYPE.items():
         table[number] = _DIMENSIONS[shape]
     return table[cell_types]
+
+
+def corner_counts(cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
+    """Corners of each cell, ``[K]``: the nodes that are not inside an edge, a facet or the cell."""
+    counts = (cells >= 0).sum(1)
+    for name, corners in _CORNERS.items():
+        counts[np.isin(cell_types, _SHAPES[name])] = corners
+    return counts
 
 
 def to_table(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
@@ -108,9 +124,26 @@ def blocks_from_offsets(types: np.ndarray, starts: np.ndarray, nodes: np.ndarray
     ]
 
 
-def guess_type(dim: int, width: int) -> int | None:
-    """VTK type of cells of which only the number of nodes is known, None if that says nothing."""
-    return _TYPE_OF_WIDTH.get((dim, width))
+def table_of(data: Data, where: object = "data") -> tuple[np.ndarray, np.ndarray]:
+    """``cells [K, V]`` and ``cell_types [K]`` of a graph; K = 0 if it has no cells.
+
+    Types that are missing are guessed from D and V.
+
+    Raises:
+        MeshError: they cannot be guessed; the message begins with ``where``.
+    """
+    cells, cell_types = data.get("cells"), data.get("cell_types")
+    if cells is None:
+        return np.empty((0, 1), dtype=np.int32), np.empty(0, dtype=np.int8)
+    if cell_types is None:
+        number = _TYPE_OF_WIDTH.get((data.pos.shape[1], cells.shape[1]))
+        if number is None or (cells < 0).any():
+            raise MeshError(
+                f"{where}: cells of shape {list(cells.shape)} can be several types; set"
+                " `data.cell_types` to VTK's numbers"
+            )
+        cell_types = torch.full((len(cells),), number, dtype=torch.int8)
+    return cells.detach().cpu().numpy(), cell_types.detach().cpu().numpy()
 
 
 def cell_measures(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
@@ -120,18 +153,21 @@ def cell_measures(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) ->
     """
     pos = np.pad(pos.astype(np.float64), ((0, 0), (0, 3 - pos.shape[1])))
     measures = np.empty(len(cells))
-    for rows, shape, nodes in _groups(cells, cell_types):
+    for rows, _, shape, nodes in shape_groups(cells, cell_types):
         measures[rows] = _measure(shape, pos[nodes])
     return measures
 
 
-def _groups(
+def shape_groups(
     cells: np.ndarray, cell_types: np.ndarray
-) -> Iterator[tuple[np.ndarray, str, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, int, str, np.ndarray]]:
+    """Cells of one type and width at a time: their numbers, type, shape, and nodes ``[K, V]``."""
     widths = (cells >= 0).sum(1)
-    for number, width in np.unique(np.stack([cell_types, widths], 1), axis=0):
-        rows = np.flatnonzero((cell_types == number) & (widths == width))
-        yield rows, _SHAPE_OF_TYPE[int(number)], cells[rows, :width]
+    keys = cell_types.astype(np.int64) * (cells.shape[1] + 1) + widths
+    for key in np.unique(keys):
+        number, width = divmod(int(key), cells.shape[1] + 1)
+        rows = np.flatnonzero(keys == key)
+        yield rows, number, _SHAPE_OF_TYPE[number], cells[rows, :width]
 
 
 def _measure(shape: str, corner: np.ndarray) -> np.ndarray:
@@ -139,7 +175,9 @@ def _measure(shape: str, corner: np.ndarray) -> np.ndarray:
     width = corner.shape[1]
     if shape == "points":
         return np.full(len(corner), float(width))
-    if shape == "line":  # VTK puts the ends of a curved line first; a polyline has no such order
+    if shape == "polyline":
+        return np.linalg.norm(np.diff(corner, axis=1), axis=2).sum(1)
+    if shape == "line":
         return np.linalg.norm(corner[:, 1] - corner[:, 0], axis=1)
     if shape == "strip":
         triangles = np.stack([corner[:, i : i + 3] for i in range(width - 2)])

@@ -33,8 +33,8 @@ from lrsa_geo.data.mesh_cells import (
     VERTEX,
     cell_dimensions,
     cell_measures,
-    guess_type,
     is_known,
+    table_of,
     to_blocks,
     to_table,
 )
@@ -246,7 +246,7 @@ def _to_raw(path: Path, data: Data, fields: Mapping[str, Tensor]) -> RawMesh:
     pos = _array(data.pos)
     if pos.ndim != 2 or pos.shape[1] not in (2, 3) or not len(pos):
         raise MeshError(f"{path}: `pos` has shape {list(pos.shape)}, expected [N, 2] or [N, 3]")
-    cells, cell_types = _cells_of(path, data)
+    cells, cell_types = table_of(data, path)
     blocks = to_blocks(cells, cell_types)
     if not blocks:
         blocks = [(VERTEX, np.arange(len(pos))[:, None])]
@@ -278,21 +278,6 @@ def _array(values: Tensor) -> np.ndarray:
     return (values.float() if values.dtype in (torch.bfloat16, torch.half) else values).numpy()
 
 
-def _cells_of(path: Path, data: Data) -> tuple[np.ndarray, np.ndarray]:
-    cells, cell_types = data.get("cells"), data.get("cell_types")
-    if cells is None:
-        return np.empty((0, 1), dtype=np.int32), np.empty(0, dtype=np.int8)
-    if cell_types is None:
-        number = guess_type(data.pos.shape[1], cells.shape[1])
-        if number is None or (cells < 0).any():
-            raise MeshError(
-                f"{path}: cells of shape {list(cells.shape)} can be several types; set"
-                " `data.cell_types` to VTK's numbers"
-            )
-        cell_types = torch.full((len(cells),), number, dtype=torch.int8)
-    return _array(cells), _array(cell_types)
-
-
 # --- between nodes and cells ---------------------------------------------------------------------
 
 
@@ -311,7 +296,7 @@ def cell_to_node(data: Data, values: Tensor) -> Tensor:
     Returns:
         ``[N]`` or ``[N, C]``, of the type of ``values`` if it is a float.
     """
-    cells, cell_types = _cells_of(Path("data"), data)
+    cells, cell_types = table_of(data)
     _check_field(Path("data"), "cell", "values", tuple(values.shape), len(cells))
     node, cell = cells[cells >= 0], np.nonzero(cells >= 0)[0]
     num_nodes = len(data.pos)

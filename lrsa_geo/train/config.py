@@ -7,16 +7,13 @@ import difflib
 from argparse import ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import lrsa_geo
-from lrsa_geo.data import atomic_path
+from lrsa_geo.data import Axis, atomic_path
 from lrsa_geo.train.surrogate import ModelConfig
-
-Axis = Literal["x", "y", "z"]
 
 
 @dataclass

@@ -11,10 +11,9 @@ from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import MeshStore
+from lrsa_geo.data import Axis, MeshStore, mirrored
 from lrsa_geo.simulate import make_store, recipe_class
-from lrsa_geo.train.config import Axis, DataConfig, SplitConfig
-from lrsa_geo.train.mirror import mirror
+from lrsa_geo.train.config import DataConfig, SplitConfig
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class StoreSubset(Dataset):
         data.graph = index
         for bit, (axis, position) in enumerate(self.mirrors):
             if image >> bit & 1:
-                data = mirror(data, axis, position, self.store.fields)
+                data = mirrored(data, axis, position, self.store.fields)
         if self.in_memory:
             self._kept[number] = data
         return data

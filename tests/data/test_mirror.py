@@ -7,15 +7,14 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore
+from lrsa_geo.data import Field, MeshStore, mirrored
 from lrsa_geo.simulate.elasticity import MooneyRivlin, solve
 from lrsa_geo.train.datamodule import StoreSubset
-from lrsa_geo.train.mirror import mirror
 
 
 def test_the_mirror_image_of_a_solution_is_what_the_solver_finds(cells):
     data = cells[4]
-    image = mirror(data, "x", 0.5, cells.fields)
+    image = mirrored(data, "x", 0.5, cells.fields)
     points, cells_ = image.pos.double().numpy(), data.cells.numpy()[:, ::-1]
     load = np.array([0, float(image.cond)])
     solution = solve(points, cells_, load, MooneyRivlin())
@@ -27,7 +26,7 @@ def test_the_mirror_image_of_a_solution_is_what_the_solver_finds(cells):
 def test_vectors_turn_and_scalars_stay():
     fields = {"cond": (Field("p"), Field("force", "N", ("x", "y")))}
     data = Data(pos=torch.tensor([[1.0, 2]]), cond=torch.tensor([[3.0, 4, 5]]))
-    image = mirror(data, "y", 1.5, fields)
+    image = mirrored(data, "y", 1.5, fields)
     assert image.pos.tolist() == [[1, 1]]
     assert image.cond.tolist() == [[3, 4, -5]]
 
@@ -35,7 +34,7 @@ def test_vectors_turn_and_scalars_stay():
 def test_twice_is_the_identity_and_the_original_is_untouched(cells):
     data = cells[4]
     before = data.clone()
-    twice = mirror(mirror(data, "x", 0.5, cells.fields), "x", 0.5, cells.fields)
+    twice = mirrored(mirrored(data, "x", 0.5, cells.fields), "x", 0.5, cells.fields)
     for array in ("pos", "y", "cond"):
         torch.testing.assert_close(twice[array], before[array], atol=1e-6, rtol=0)
         assert torch.equal(data[array], before[array])
