@@ -16,6 +16,7 @@ from torch_geometric.data import Batch
 from lrsa_geo.data import atomic_path
 from lrsa_geo.train.config import OptimConfig
 from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.muon import Muon
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -76,14 +77,8 @@ class SurrogateModule(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW and OneCycle over the whole run."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            self.optim.lr,
-            weight_decay=self.optim.weight_decay,
-            # Lightning does not clip gradients in mixed precision with the fused form.
-            fused="mixed" not in str(self.trainer.precision),
-        )
+        """The optimiser, and OneCycle over the whole run."""
+        optimizer = self._optimizer()
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             self.optim.lr,
@@ -94,6 +89,17 @@ class SurrogateModule(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        lr, weight_decay = self.optim.lr, self.optim.weight_decay
+        if self.optim.method == "adamw":
+            # Lightning does not clip gradients in mixed precision with the fused form.
+            fused = "mixed" not in str(self.trainer.precision)
+            return torch.optim.AdamW(self.parameters(), lr, weight_decay=weight_decay, fused=fused)
+        matrices = {p for p in self.surrogate.operator.blocks.parameters() if p.dim() == 2}
+        others = [p for p in self.parameters() if p not in matrices]
+        in_order = [p for p in self.parameters() if p in matrices]
+        return Muon(in_order, others, lr, weight_decay=weight_decay)
 
 
 class History(lightning.Callback):

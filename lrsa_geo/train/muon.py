@@ -1,0 +1,111 @@
+"""Muon: orthogonalised momentum for the weight matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradients = list[tuple[Tensor, Tensor]]  # parameters, each with its gradient
+
+# Newton-Schulz steps X <- a X + (b A + c A^2) X with A = X X^T drive all singular values between
+# 0.01 and 1 to between 0.7 and 1.2 (https://kellerjordan.github.io/posts/muon).
+_STEPS, _COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
+_RMS_OF_ADAMW = 0.2  # root mean square of an AdamW update at learning rate 1 (arXiv 2502.16982)
+
+
+class Muon(torch.optim.Optimizer):
+    r"""Muon on weight matrices, AdamW on all other parameters, with one learning rate.
+
+    .. math::
+        M \leftarrow \beta_1 M + (1 - \beta_1) G, \qquad
+        W \leftarrow (1 - \eta \lambda) W
+            - 0.2 \, \eta \sqrt{\max(m, n)} \; \mathrm{orth}\big((1-\beta_1) G + \beta_1 M\big)
+
+    for a weight :math:`W \in R^{m \times n}` with gradient G, where orth replaces all singular
+    values by about 1 (https://kellerjordan.github.io/posts/muon, Liu et al., arXiv 2502.16982).
+
+    PyTorch's own Muon works through the matrices one by one in bfloat16 and leaves the other
+    parameters to a second optimiser. This one takes all matrices of one shape together, in
+    float32: the matrices of a surrogate are small, and a CPU has no bfloat16.
+
+    Args:
+        matrices: weights ``[m, n]``.
+        others: parameters for AdamW.
+        lr: eta.
+        betas: of the averages; the second one is AdamW's alone.
+        weight_decay: lambda.
+    """
+
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        others: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 1e-5,
+    ) -> None:
+        groups = [{"params": list(matrices), "muon": True}, {"params": list(others), "muon": False}]
+        super().__init__(
+            [group for group in groups if group["params"]],
+            {"lr": lr, "betas": betas, "weight_decay": weight_decay},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update all parameters that have a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            step = self._step_matrices if group["muon"] else self._step_adamw
+            step([(p, p.grad) for p in group["params"] if p.grad is not None], group)
+        return loss
+
+    def _step_matrices(self, matrices: Gradients, group: dict[str, Any]) -> None:
+        beta, lr = group["betas"][0], group["lr"]
+        alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for w, gradient in matrices:
+            average = self._state(w, "average").lerp_(gradient, 1 - beta)
+            ahead = gradient.lerp(average, beta)
+            alike.setdefault((min(w.shape), max(w.shape)), []).append((w, _wide(ahead)))
+        for (_, longest), weights in alike.items():
+            updates = orthogonalized(torch.stack([ahead for _, ahead in weights]))
+            size = _RMS_OF_ADAMW * lr * longest**0.5
+            for (w, _), update in zip(weights, updates, strict=True):
+                w.mul_(1 - lr * group["weight_decay"])
+                _wide(w).sub_(update, alpha=size)
+
+    def _step_adamw(self, parameters: Gradients, group: dict[str, Any]) -> None:
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        for p, gradient in parameters:
+            average, square = self._state(p, "average"), self._state(p, "square")
+            steps = self.state[p]["steps"] = self.state[p].get("steps", 0) + 1
+            average.lerp_(gradient, 1 - beta1)
+            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            scale = (square / (1 - beta2**steps)).sqrt_().add_(1e-8)
+            p.mul_(1 - lr * group["weight_decay"])
+            p.addcdiv_(average, scale, value=-lr / (1 - beta1**steps))
+
+    def _state(self, parameter: Tensor, name: str) -> Tensor:
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Matrices ``[n, rows, columns]``, rows <= columns, with singular values moved to about 1."""
+    a, b, c = _COEFFICIENTS
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
