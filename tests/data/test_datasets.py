@@ -533,7 +533,29 @@ def test_node_numbers_must_start_where_they_are_said_to(tmp_path, shift):
     path = tmp_path / "datasets/Turbulence.mat"
     arrays = read_mat(path, ["Input", "Output", "nodes", "elements"])
     save_mat5(path, arrays | {"elements": arrays["elements"].astype(int) + shift})
-    with pytest.raises(PublishedFileError, match="'elements' does not hold node numbers from 1 to"):
+    with pytest.raises(PublishedFileError, match="'elements' does not hold the numbers of 4 nodes"):
+        published.convert(tmp_path, tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_composite_finds_its_cells_under_either_name(tmp_path, first):
+    published = composite(tmp_path)
+    path = tmp_path / "datasets/Composites_LBO_basis/Composites_LBO_basis.mat"
+    points = np.c_[SQUARE, np.zeros(4)]
+    count = {"Points": points, "Elements": 2}
+    save_mat5(path, count | {"Faces": (TRIANGLES - 1 + first).T})
+    assert published.convert(tmp_path, tmp_path / "out.h5")[0].cells.tolist() == [
+        [0, 1, 2],
+        [0, 2, 3],
+    ]
+    save_mat5(path, {"Points": points, "Elements": [[first, 1 + first, 2 + first, 3 + first]]})
+    graph = published.convert(tmp_path, tmp_path / "out.h5")[0]
+    assert (graph.cells.tolist(), graph.cell_types.tolist()) == ([[0, 1, 2, 3]], [10])
+    save_mat5(path, count)
+    message = (
+        r"expected cells \[K, 3\] or \[K, 4\] in Faces or Elements, found {'Elements': \(1, 1\)}"
+    )
+    with pytest.raises(PublishedFileError, match=message):
         published.convert(tmp_path, tmp_path / "out.h5")
 
 

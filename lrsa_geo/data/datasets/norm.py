@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data.datasets.arrays import PublishedFileError, check_array, find_file, read_mat
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
 from lrsa_geo.data.fields import Field, Fields
-from lrsa_geo.data.mesh_cells import TETRA, TRIANGLE
+from lrsa_geo.data.mesh_cells import TETRA, TRIANGLE, Blocks
 
 NORM = "the repository github.com/gengxiangc/NORM, folder datasets, and its Google Drive folder"
 _TRAPS = (
@@ -30,44 +30,56 @@ class MatMesh:
     Args:
         file: name of the file.
         points: array of the coordinates, ``[nodes, D]`` or its transpose.
-        cells: array of the node numbers, ``[K, V]`` or its transpose.
-        first: number of the first node: 1 as in MATLAB, or 0.
+        cells: array of the node numbers of triangles ``[K, 3]`` or tetrahedra ``[K, 4]``, or its
+            transpose; for one of several names, the first that the file has with such a shape.
+        first: number of the first node: 1 as in MATLAB, or 0; None where it is not known.
         dim: D.
-        cell_type: VTK's number; V is 3 for triangles, 4 for tetrahedra.
     """
 
     file: str
     points: str
-    cells: str
-    first: int = 1
+    cells: tuple[str, ...]
+    first: int | None = 1
     dim: int = 2
-    cell_type: int = TRIANGLE
 
-    def read(self, folder: Path, source: str, nodes: int) -> tuple[Path, np.ndarray, np.ndarray]:
-        """Path, positions ``[nodes, D]`` and cells ``[K, V]`` with numbers from 0.
+    def read(self, folder: Path, source: str, nodes: int) -> tuple[Path, np.ndarray, Blocks]:
+        """Path, positions ``[nodes, D]`` and the cells with node numbers from 0.
 
         Raises:
             PublishedFileError: missing, or not a mesh of so many nodes.
         """
         path = find_file(folder, self.file, source)
-        arrays = read_mat(path, [self.points, self.cells])
-        points = _rows(arrays[self.points], self.dim)
+        points = read_mat(path, [self.points])[self.points]
+        points = points.T if points.ndim == 2 and points.shape[1] != self.dim else points
         check_array(path, self.points, points, (nodes, self.dim))
-        width = {TRIANGLE: 3, TETRA: 4}[self.cell_type]
-        cells = _rows(arrays[self.cells], width)
-        check_array(path, self.cells, cells, (len(cells), width))
-        cells = cells.astype(np.int64) - self.first
-        if not cells.size or cells.min() < 0 or cells.max() >= nodes:
+        name, cells = self._cells(path)
+        first = min(1, int(cells.min())) if self.first is None else self.first
+        cells = cells.astype(np.int64) - first
+        if cells.min() < 0 or cells.max() >= nodes:
             raise PublishedFileError(
-                f"{path}: array '{self.cells}' does not hold node numbers from {self.first} to"
-                f" {nodes - 1 + self.first}; it is not the published file"
+                f"{path}: array '{name}' does not hold the numbers of {nodes} nodes from {first}"
+                " on; it is not the published file"
             )
-        return path, points, cells
+        cell_type = TRIANGLE if cells.shape[1] == 3 else TETRA
+        return path, points, [(cell_type, cells)]
 
-
-def _rows(array: np.ndarray, width: int) -> np.ndarray:
-    """NORM's files have some meshes as rows, some as columns."""
-    return array.T if array.ndim == 2 and array.shape[1] != width else array
+    def _cells(self, path: Path) -> tuple[str, np.ndarray]:
+        found: dict[str, tuple[int, ...]] = {}
+        for name in self.cells:
+            try:
+                array = read_mat(path, [name])[name]
+            except PublishedFileError:
+                if len(self.cells) == 1:
+                    raise
+                continue
+            found[name] = array.shape
+            for cells in (array, array.T):
+                if cells.ndim == 2 and cells.shape[1] in (3, 4) and cells.size:
+                    return name, cells
+        raise PublishedFileError(
+            f"{path}: expected cells [K, 3] or [K, 4] in {' or '.join(self.cells)}, found {found};"
+            " it is not the published file"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,8 @@ class FieldToField(PublishedSet):
         for name, array in arrays.items():
             check_array(path, name, array, (self.samples, self.nodes))
         given, target = arrays.values()
-        mesh_path, points, nodes_of_cells = self.mesh.read(folder, self.source, self.nodes)
-        pos, cells = floats(points), cell_tensors([(self.mesh.cell_type, nodes_of_cells)])
+        mesh_path, points, blocks = self.mesh.read(folder, self.source, self.nodes)
+        pos, cells = floats(points), cell_tensors(blocks)
 
         def graph(case: int) -> Data:
             x, y = floats(given[case, :, None]), floats(target[case, :, None])
@@ -131,7 +143,7 @@ class IrregularDarcy(FieldToField):
     file: ClassVar[str] = "datasets/Darcy.mat"
     arrays: ClassVar[tuple[str, str]] = ("c_field", "u_field")
     columns: ClassVar[tuple[Field, Field]] = (Field("coefficient"), Field("solution"))
-    mesh: ClassVar[MatMesh] = MatMesh("datasets/Darcy.mat", "MeshNodes", "MeshElements")
+    mesh: ClassVar[MatMesh] = MatMesh("datasets/Darcy.mat", "MeshNodes", ("MeshElements",))
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ class Turbulence(FieldToField):
     file: ClassVar[str] = "datasets/Turbulence.mat"
     arrays: ClassVar[tuple[str, str]] = ("Input", "Output")
     columns: ClassVar[tuple[Field, Field]] = (Field("input_field"), Field("output_field"))
-    mesh: ClassVar[MatMesh] = MatMesh("datasets/Turbulence.mat", "nodes", "elements")
+    mesh: ClassVar[MatMesh] = MatMesh("datasets/Turbulence.mat", "nodes", ("elements",))
 
 
 @dataclass(frozen=True)
@@ -164,7 +176,11 @@ class Composite(FieldToField):
     arrays: ClassVar[tuple[str, str]] = ("T_field", "D_field")
     columns: ClassVar[tuple[Field, Field]] = (Field("temperature"), Field("deformation"))
     mesh: ClassVar[MatMesh] = MatMesh(
-        "datasets/Composites_LBO_basis/Composites_LBO_basis.mat", "Points", "Faces", 0, 3
+        "datasets/Composites_LBO_basis/Composites_LBO_basis.mat",
+        "Points",
+        ("Faces", "Elements"),
+        first=None,
+        dim=3,
     )
 
 
@@ -190,10 +206,10 @@ class HeatTransfer(PublishedSet):
     name: ClassVar[str] = "heat_transfer_norm"
     source: ClassVar[str] = NORM
     surface: ClassVar[MatMesh] = MatMesh(
-        "datasets/HeatTransfer_LBO_basis/lbe_ev_input.mat", "Points", "Faces", 0, 3
+        "datasets/HeatTransfer_LBO_basis/lbe_ev_input.mat", "Points", ("Faces",), 0, 3
     )
     solid: ClassVar[MatMesh] = MatMesh(
-        "datasets/HeatTransfer_LBO_basis/Part_Mesh.mat", "points", "elements", 1, 3, TETRA
+        "datasets/HeatTransfer_LBO_basis/Part_Mesh.mat", "points", ("elements",), 1, 3
     )
     traps: ClassVar[tuple[str, ...]] = (
         *_TRAPS,
@@ -221,7 +237,8 @@ class HeatTransfer(PublishedSet):
         solid_path, solid, tetrahedra = self.solid.read(folder, self.source, self.outputs)
         pos = floats(np.concatenate([surface, solid]))
         is_input = torch.arange(len(pos)) < self.inputs
-        cells = cell_tensors([(TRIANGLE, triangles), (TETRA, tetrahedra + self.inputs)])
+        shifted = [(cell_type, nodes + self.inputs) for cell_type, nodes in tetrahedra]
+        cells = cell_tensors([*triangles, *shifted])
 
         def graph(case: int) -> Data:
             x, y = torch.zeros(len(pos), 1), torch.zeros(len(pos), 1)
