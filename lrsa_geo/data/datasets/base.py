@@ -1,0 +1,189 @@
+"""What all published data sets share: folder -> checked arrays -> MeshStore and split."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from tqdm import tqdm
+
+from lrsa_geo.data.datasets.arrays import PublishedFileError
+from lrsa_geo.data.fields import Fields
+from lrsa_geo.data.files import atomic_path
+from lrsa_geo.data.mesh_cells import QUAD, Blocks, to_table
+from lrsa_geo.data.store import MeshStore
+
+_MAX_LISTED_FILES = 20
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The opened files of a data set.
+
+    Args:
+        train: numbers of the published training cases, in the order of the store.
+        test: likewise for the test.
+        graph: number of a case -> its graph.
+        files: what was opened.
+        tasks: further published splits of the same cases: name -> (train, test).
+        notes: for the provenance.
+    """
+
+    train: list[int]
+    test: list[int]
+    graph: Callable[[int], Data]
+    files: list[Path]
+    tasks: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublishedSet(ABC):
+    """One published data set; the sizes are fields, so that a test can make them small.
+
+    Attributes:
+        name: under which ``PUBLISHED`` has it.
+        source: where users download the files.
+        traps: what makes published numbers incomparable.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    traps: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def fields(self) -> dict[str, Fields]:
+        """Meaning of the columns of ``x``, ``y`` and ``cond``."""
+
+    @property
+    @abstractmethod
+    def split_rule(self) -> str:
+        """Which published cases train and which test."""
+
+    @abstractmethod
+    def open(self, folder: Path) -> Cases:
+        """Find and check the files.
+
+        Raises:
+            PublishedFileError: one is missing or is not the published one.
+        """
+
+    def convert(self, folder: str | Path, output: str | Path, val_share: float = 0.05) -> MeshStore:
+        """Write the graphs (training, then test) to ``output`` and the split beside it.
+
+        ``output`` with the suffix ``.split.json`` holds ``{"train", "val", "test"}``: numbers of
+        graphs in the store. Cases that the benchmark leaves out are left out. ``sample`` of a graph
+        is the number of its case. A further task's split goes to ``.<task>.split.json``.
+
+        Args:
+            folder: where the published files are.
+            output: MeshStore (.h5).
+            val_share: share of the published training graphs, taken from their end and at least
+                one, that is watched instead of trained on; 0 for the published split.
+
+        Raises:
+            PublishedFileError: a file is missing or is not the published one.
+            MeshError: a mesh file is damaged.
+            ValueError: ``val_share`` leaves nothing to train on.
+        """
+        folder, output = Path(folder), Path(output)
+        if not folder.is_dir():
+            raise PublishedFileError(f"{folder}: no such folder; {self.name} is at {self.source}")
+        cases = self.open(folder)
+        order = [*cases.train, *cases.test]
+        place = {case: number for number, case in enumerate(order)}
+        splits = {
+            task: _split([place[i] for i in train], [place[i] for i in test], val_share)
+            for task, (train, test) in {"": (cases.train, cases.test), **cases.tasks}.items()
+        }
+        provenance = {
+            "published": self.name,
+            "source": self.source,
+            "files": _sizes(cases.files, folder),
+            "split": self.split_rule,
+            "val_share": val_share,
+            "settings": {key: _plain(value) for key, value in vars(self).items()},
+            "traps": list(self.traps),
+            **cases.notes,
+        }
+        store = MeshStore.write(output, self._graphs(cases, order), self.fields, provenance)
+        for task, split in splits.items():
+            suffix = f".{task}.split.json" if task else ".split.json"
+            with atomic_path(output.with_suffix(suffix)) as temporary:
+                temporary.write_text(json.dumps(split), encoding="utf-8")
+        return store
+
+    def _graphs(self, cases: Cases, order: list[int]) -> Iterator[Data]:
+        for case in tqdm(order, desc=self.name, unit="graph", disable=None):
+            data = cases.graph(case)
+            for array in ("pos", "x", "y", "cond"):
+                values = data.get(array)
+                if values is not None and not values.isfinite().all():
+                    raise PublishedFileError(
+                        f"{self.name}: case {case} has NaN or infinity in its '{array}';"
+                        " download the files again"
+                    )
+            data.sample = torch.tensor([case])
+            yield data
+
+
+def _split(train: list[int], test: list[int], val_share: float) -> dict[str, list[int]]:
+    num_val = max(1, round(val_share * len(train))) if val_share else 0
+    if not 0 <= val_share < 1 or num_val >= len(train):
+        raise ValueError(
+            f"val_share is {val_share}: of {len(train)} training graphs it leaves none to train on"
+            " or is no share; expected 0 to below 1"
+        )
+    first_val = len(train) - num_val
+    return {"train": train[:first_val], "val": train[first_val:], "test": test}
+
+
+def _sizes(files: list[Path], folder: Path) -> dict[str, int]:
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    if len(sizes) > _MAX_LISTED_FILES:
+        return {"count": len(sizes), "bytes": sum(sizes.values())}
+    return sizes
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+# --- parts of graphs -----------------------------------------------------------------------------
+
+
+def floats(values: np.ndarray) -> Tensor:
+    """A float32 tensor of its own memory."""
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
+def cell_tensors(blocks: Blocks) -> dict[str, Tensor]:
+    """``cells`` and ``cell_types`` of a graph from blocks of (VTK type, nodes)."""
+    cells, cell_types = to_table(blocks)
+    return {"cells": torch.from_numpy(cells), "cell_types": torch.from_numpy(cell_types)}
+
+
+def quad_cells(rows: int, columns: int) -> dict[str, Tensor]:
+    """Quads (VTK type 9) of a grid ``[rows, columns]`` flattened with the columns running fastest.
+
+    ``(rows - 1)(columns - 1)`` cells, counter-clockwise where rows follow x and columns y.
+    """
+    node = np.arange(rows * columns).reshape(rows, columns)
+    corners = node[:-1, :-1], node[1:, :-1], node[1:, 1:], node[:-1, 1:]
+    return cell_tensors([(QUAD, np.stack(corners, -1).reshape(-1, 4))])
+
+
+def grid_positions(rows: int, columns: int, endpoint: bool = True) -> Tensor:
+    """Positions ``[rows * columns, 2]`` in the unit square: rows follow x, columns follow y."""
+    x = np.linspace(0, 1, rows, endpoint=endpoint)
+    y = np.linspace(0, 1, columns, endpoint=endpoint)
+    return floats(np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2))
