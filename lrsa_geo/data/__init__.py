@@ -8,11 +8,16 @@ from lrsa_geo.data.augment import (
     mirrored,
     turned,
 )
-from lrsa_geo.data.fields import Field, Fields, column_slices, total_width
+from lrsa_geo.data.check import Finding, check_store
+from lrsa_geo.data.collect import CondTable, collect
+from lrsa_geo.data.fields import Field, Fields, column_slices, split_unit, total_width
 from lrsa_geo.data.files import atomic_path
+from lrsa_geo.data.graphs import GraphReader, reader_for
 from lrsa_geo.data.info import describe
 from lrsa_geo.data.mesh_io import MeshError, cell_to_node, node_to_cell, read_mesh, write_mesh
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.parts import Failure, Parts, SampleError
+from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
 from lrsa_geo.data.transforms import CellsToEdges, EdgeGeometry, KNNEdges, NodeMeasure, RadiusEdges
@@ -21,28 +26,43 @@ __all__ = [
     "Axis",
     "BoundaryNodes",
     "CellsToEdges",
+    "CondTable",
     "DistanceToBoundary",
     "EdgeGeometry",
+    "Failure",
     "Field",
     "Fields",
+    "Finding",
+    "GraphReader",
     "KNNEdges",
     "MeshError",
     "MeshStore",
     "NodeMeasure",
     "NormalizePositions",
     "Normalizer",
+    "Parts",
     "RadiusEdges",
     "RandomRotation",
     "RandomScaling",
+    "SampleError",
+    "Split",
+    "SplitRule",
     "StoreError",
     "SurfaceNormals",
     "atomic_path",
     "cell_to_node",
+    "check_store",
+    "collect",
     "column_slices",
     "describe",
+    "geometry_keys",
+    "make_split",
     "mirrored",
     "node_to_cell",
     "read_mesh",
+    "reader_for",
+    "split_path",
+    "split_unit",
     "total_width",
     "turned",
     "write_mesh",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,3 +57,9 @@ def column_slices(fields: Iterable[Field]) -> dict[str, slice]:
 def total_width(fields: Iterable[Field]) -> int:
     """Number of columns of an array that holds these fields."""
     return sum(field.width for field in fields)
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """``"p [Pa]"`` -> ``("p", "Pa")``; without brackets the unit is "1"."""
+    match = re.fullmatch(r"(.+?)\s*\[([^\[\]]*)\]", text)
+    return (match[1], match[2] or "1") if match else (text, "1")

@@ -151,10 +151,21 @@ def cell_measures(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) ->
 
     A curved cell is measured by its corners alone, a warped face by its triangles.
     """
+    return np.abs(signed_measures(pos, cells, cell_types, flat=False))
+
+
+def signed_measures(
+    pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray, flat: bool = True
+) -> np.ndarray:
+    """Measure of each cell, ``[K] float64``, with the sign of its orientation.
+
+    Solids and, if ``flat``, cells in the x-y plane have one; of other cells the sign says nothing.
+    """
+    is_plane = flat and pos.shape[1] == 2
     pos = np.pad(pos.astype(np.float64), ((0, 0), (0, 3 - pos.shape[1])))
     measures = np.empty(len(cells))
     for rows, _, shape, nodes in shape_groups(cells, cell_types):
-        measures[rows] = _measure(shape, pos[nodes])
+        measures[rows] = _measure(shape, pos[nodes], is_plane)
     return measures
 
 
@@ -170,8 +181,8 @@ def shape_groups(
         yield rows, number, _SHAPE_OF_TYPE[number], cells[rows, :width]
 
 
-def _measure(shape: str, corner: np.ndarray) -> np.ndarray:
-    """``corner [K, V, 3]`` -> measures ``[K]``."""
+def _measure(shape: str, corner: np.ndarray, is_plane: bool) -> np.ndarray:
+    """``corner [K, V, 3]`` -> measures ``[K]``; in the x-y plane areas have a sign."""
     width = corner.shape[1]
     if shape == "points":
         return np.full(len(corner), float(width))
@@ -181,15 +192,16 @@ def _measure(shape: str, corner: np.ndarray) -> np.ndarray:
         return np.linalg.norm(corner[:, 1] - corner[:, 0], axis=1)
     if shape == "strip":
         triangles = np.stack([corner[:, i : i + 3] for i in range(width - 2)])
-        return sum((_area(t) for t in triangles), np.zeros(len(corner)))
+        return sum((_area(t, False) for t in triangles), np.zeros(len(corner)))
     if _DIMENSIONS[shape] == 2:
-        return _area(corner[:, list(_OUTLINES.get(shape, range(width)))])
+        outline = list(_OUTLINES.get(shape, range(width)))
+        return _area(corner[:, outline], is_plane)
     tetrahedra = _TETRAHEDRA.get(shape) or _prism(5 if shape == "penta_prism" else 6)
     volume = np.zeros(len(corner))
     for a, b, c, d in tetrahedra:
         edges = corner[:, [b, c, d]] - corner[:, [a]]
         volume += np.linalg.det(edges) / 6
-    return np.abs(volume)
+    return volume
 
 
 def _prism(sides: int) -> tuple[tuple[int, ...], ...]:
@@ -198,7 +210,8 @@ def _prism(sides: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(w[i] for i in tetra) for w in wedges for tetra in _TETRAHEDRA["wedge"])
 
 
-def _area(outline: np.ndarray) -> np.ndarray:
+def _area(outline: np.ndarray, is_plane: bool) -> np.ndarray:
     """Area of flat polygons ``[K, V, 3]``."""
     spokes = outline[:, 1:] - outline[:, :1]
-    return np.linalg.norm(np.cross(spokes[:, :-1], spokes[:, 1:]).sum(1), axis=1) / 2
+    normal = np.cross(spokes[:, :-1], spokes[:, 1:]).sum(1) / 2
+    return normal[:, 2] if is_plane else np.linalg.norm(normal, axis=1)

@@ -26,8 +26,7 @@ from scipy.sparse import spmatrix
 from scipy.sparse.linalg import splu
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields
-from lrsa_geo.simulate.make import SampleError
+from lrsa_geo.data import Field, Fields, SampleError
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE, VOID = range(5)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import torch
 from torch_geometric.data import Data
-from tqdm import tqdm
 
-from lrsa_geo.data import Fields, MeshStore, StoreError, atomic_path
-from lrsa_geo.process import keep_freed_memory
+from lrsa_geo.data import Failure, Fields, MeshStore, Parts, SampleError, StoreError
 
 GIVE_UP_SHARE = 0.2  # more failures than this, of the samples asked for, and the recipe is at fault
-
-
-class SampleError(RuntimeError):
-    """A sample cannot be made; the message says why."""
 
 
 class Recipe(Protocol):
@@ -48,14 +33,6 @@ class Recipe(Protocol):
 
     def sample(self, index: int) -> Data:
         """Make one sample; raises SampleError."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A sample that was given up."""
-
-    index: int
-    reason: str
 
 
 def provenance(recipe: Recipe) -> dict[str, Any]:
@@ -100,123 +77,32 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
 
     Raises:
         SampleError: more than a fifth of the samples failed.
-        BrokenProcessPool: a worker process died, for want of memory or by a crash of a solver.
         StoreError: ``path`` holds something else.
     """
     store = find_store(recipe, path)
     if store is not None:
         return store
-    parts = Path(path).with_name(f"{Path(path).name}.parts")
-    _prepare_parts(parts, recipe)
-    done = _make_parts(recipe, parts, processes or os.cpu_count() or 1)
-    failures = [outcome for outcome in done if isinstance(outcome, Failure)]
-    made = [outcome for outcome in done if isinstance(outcome, Path)][: recipe.samples]
-    about = provenance(recipe) | {"failures": [asdict(failure) for failure in failures]}
-    store = MeshStore.write(path, map(_load_part, made), recipe.fields, about)
-    shutil.rmtree(parts)
+    about = provenance(recipe)
+    # `samples` does not change a sample: a longer run may go on from a shorter one.
+    settings = {key: value for key, value in about["recipe"].items() if key != "samples"}
+    parts = Parts(path, about | {"recipe": settings})
+    failures: list[Failure] = []
+
+    def replace(failure: Failure) -> Iterable[int]:
+        failures.append(failure)
+        if len(failures) > GIVE_UP_SHARE * recipe.samples:
+            raise SampleError(
+                f"{len(failures)} samples of {recipe.name} failed, the last (number"
+                f" {failure.index}) because: {failure.reason}"
+            )
+        return [recipe.samples + len(failures) - 1]
+
+    label = f"making {recipe.name}"
+    made = parts.make(recipe.sample, range(recipe.samples), replace, label, processes)
+    about["failures"] = [asdict(failure) for failure in failures]
+    store = MeshStore.write(path, map(parts.load, made), recipe.fields, about)
+    parts.remove()
     if failures:
         reasons = Counter(failure.reason for failure in failures)
         print(f"{len(failures)} samples were given up and replaced: {dict(reasons)}")
     return store
-
-
-def _prepare_parts(parts: Path, recipe: Recipe) -> None:
-    """Keep the finished samples of an interrupted call only if they are of the same making."""
-    key = hashlib.sha256(
-        # `samples` does not change a sample: a longer run may go on from a shorter one.
-        json.dumps(_without_samples(provenance(recipe)), sort_keys=True).encode()
-    ).hexdigest()
-    key_file = parts / "key"
-    if parts.exists() and (not key_file.exists() or key_file.read_text() != key):
-        shutil.rmtree(parts)
-    parts.mkdir(parents=True, exist_ok=True)
-    key_file.write_text(key)
-
-
-def _without_samples(about: dict[str, Any]) -> dict[str, Any]:
-    return about | {"recipe": {k: v for k, v in about["recipe"].items() if k != "samples"}}
-
-
-def _make_parts(recipe: Recipe, parts: Path, processes: int) -> list[Path | Failure]:
-    """Outcomes in the order of the sample numbers; at least ``recipe.samples`` are paths."""
-    outcomes: dict[int, Path | Failure] = {}
-    num_failed = 0
-    with (
-        _one_thread_per_process(),
-        ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_start_worker
-        ) as pool,
-        tqdm(total=recipe.samples, desc=f"making {recipe.name}", unit="sample") as progress,
-    ):
-        running: set[Future[Path | Failure]] = {
-            pool.submit(_make_part, recipe, index, parts) for index in range(recipe.samples)
-        }
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    outcome = future.result()
-                    if isinstance(outcome, Path):
-                        outcomes[int(outcome.stem)] = outcome
-                        progress.update()
-                        continue
-                    outcomes[outcome.index] = outcome
-                    replacement = recipe.samples + num_failed
-                    running.add(pool.submit(_make_part, recipe, replacement, parts))
-                    num_failed += 1
-                    if num_failed > GIVE_UP_SHARE * recipe.samples:
-                        raise SampleError(
-                            f"{num_failed} samples of {recipe.name} failed, the last (number"
-                            f" {outcome.index}) because: {outcome.reason}"
-                        )
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [outcomes[index] for index in sorted(outcomes)]
-
-
-@contextmanager
-def _one_thread_per_process() -> Iterator[None]:
-    """Processes started inside use one thread each: together they already fill the cores."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _start_worker() -> None:
-    """Set up a worker process; it ends with its parent, even if that is killed."""
-    keep_freed_memory()
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _make_part(recipe: Recipe, index: int, parts: Path) -> Path | Failure:
-    """One sample, made in a worker and kept in a file of its own."""
-    path = parts / f"{index:06d}.pt"
-    if path.exists():
-        return path
-    try:
-        data = recipe.sample(index)
-    except SampleError as error:
-        return Failure(index, str(error))
-    with atomic_path(path) as temporary:
-        torch.save(data.to_dict(), temporary)
-    return path
-
-
-def _load_part(path: Path) -> Data:
-    return Data.from_dict(torch.load(path, weights_only=True))

@@ -46,6 +46,7 @@ class DataConfig:
         recipe: recipe that makes the file when it is missing, such as "elasticity".
         samples: graphs to make, instead of the recipe's own number.
         split: which graphs are for what.
+        split_file: file of `lrsa-geo data split` that says it instead.
         batch_size: graphs per optimiser step and device.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
@@ -57,6 +58,7 @@ class DataConfig:
     recipe: str | None = None
     samples: int | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
+    split_file: str | None = None
     batch_size: int = 4
     num_workers: int = 0
     in_memory: bool = True

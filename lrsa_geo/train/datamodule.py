@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -11,46 +10,39 @@ from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import Axis, MeshStore, mirrored
+from lrsa_geo.data import Axis, MeshStore, Split, mirrored
 from lrsa_geo.simulate import make_store, recipe_class
-from lrsa_geo.train.config import DataConfig, SplitConfig
+from lrsa_geo.train.config import DataConfig
 
 
-@dataclass(frozen=True)
-class Split:
-    """Graph numbers for training, validation and test."""
+def split_of(config: DataConfig, num_graphs: int) -> Split:
+    """The parts of a store of ``num_graphs`` graphs that a configuration asks for.
 
-    train: list[int]
-    val: list[int]
-    test: list[int]
-
-    @classmethod
-    def of(cls, config: SplitConfig, num_graphs: int) -> Split:
-        """Apply a configuration to a store of ``num_graphs`` graphs.
-
-        Raises:
-            ValueError: the numbers ask for more graphs than there are, or for none to train on.
-        """
-        counts = {}
-        for part in ("train", "val", "test"):
-            wanted = getattr(config, part)
-            if wanted < 0:
-                raise ValueError(f"data.split.{part} is {wanted}, expected a count or a share")
-            counts[part] = int(wanted) if wanted >= 1 else round(wanted * num_graphs)
-        if sum(counts.values()) > num_graphs or not counts["train"]:
-            raise ValueError(
-                f"data.split asks for {counts} graphs, the store has {num_graphs}; lower the"
-                " numbers (below 1 they are shares) and leave at least one graph to train on"
-            )
-        graphs = list(range(num_graphs))
-        if config.shuffle:
-            graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
-        first_test = num_graphs - counts["test"]
-        return cls(
-            graphs[: counts["train"]],
-            graphs[first_test - counts["val"] : first_test],
-            graphs[first_test:],
+    Raises:
+        ValueError: it asks for more graphs than there are, or for none to train on.
+    """
+    if config.split_file is not None:
+        return Split.load(config.split_file, num_graphs)
+    counts = {}
+    for part in ("train", "val", "test"):
+        wanted = getattr(config.split, part)
+        if wanted < 0:
+            raise ValueError(f"data.split.{part} is {wanted}, expected a count or a share")
+        counts[part] = int(wanted) if wanted >= 1 else round(wanted * num_graphs)
+    if sum(counts.values()) > num_graphs or not counts["train"]:
+        raise ValueError(
+            f"data.split asks for {counts} graphs, the store has {num_graphs}; lower the"
+            " numbers (below 1 they are shares) and leave at least one graph to train on"
         )
+    graphs = list(range(num_graphs))
+    if config.split.shuffle:
+        graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
+    first_test = num_graphs - counts["test"]
+    return Split(
+        graphs[: counts["train"]],
+        graphs[first_test - counts["val"] : first_test],
+        graphs[first_test:],
+    )
 
 
 class StoreSubset(Dataset):
@@ -119,7 +111,7 @@ class StoreDataModule(lightning.LightningDataModule):
         self.config = config
         self.arrays = [*arrays, "y"]
         self.seed = seed
-        self.split = Split.of(config.split, len(store))
+        self.split = split_of(config, len(store))
 
     def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
         mirrors = self.config.mirrors if train else None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.optimize import root
 
-from lrsa_geo.simulate import SampleError
+from lrsa_geo.data import SampleError
 from lrsa_geo.simulate.elasticity import (
     CLAMPED,
     FREE,

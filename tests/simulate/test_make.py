@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, StoreError
-from lrsa_geo.simulate import SampleError, make_store, recipe_class
+from lrsa_geo.data import Field, Fields, SampleError, StoreError
+from lrsa_geo.simulate import make_store, recipe_class
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Squares:
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     samples: int = 6
     impossible: tuple[int, ...] = ()
+    deadly: tuple[int, ...] = ()
     log: str = ""
 
     @property
@@ -38,6 +39,8 @@ class Squares:
             time.sleep(0.2)
             with open(self.log, "a") as file:
                 file.write(f"{index}\n")
+        if index in self.deadly:
+            os.kill(os.getpid(), signal.SIGSEGV)
         if index in self.impossible:
             raise SampleError("an impossible number")
         numbers = torch.arange(index + 1.0)[:, None]
@@ -60,6 +63,14 @@ def test_failures_are_replaced_and_reported(tmp_path, capsys):
         {"index": 10, "reason": "an impossible number"},
     ]
     assert "2 samples were given up" in capsys.readouterr().out
+
+
+def test_a_sample_that_kills_its_process_is_a_failure_like_others(tmp_path):
+    store = make_store(Squares(samples=5, deadly=(3,)), tmp_path / "s.h5", 1)
+    assert [int(data.sample) for data in store] == [0, 1, 2, 4, 5]
+    (failure,) = store.provenance["failures"]
+    assert failure["index"] == 3
+    assert "the process that made it died" in failure["reason"]
 
 
 def test_a_recipe_that_mostly_fails_is_given_up(tmp_path):

@@ -41,7 +41,7 @@ from lrsa_geo.train import (
     train,
     unused_run,
 )
-from lrsa_geo.train.datamodule import Split, StoreDataModule
+from lrsa_geo.train.datamodule import StoreDataModule, split_of
 
 
 def small_config(path: Path, **trainer: object) -> TrainConfig:
@@ -250,9 +250,9 @@ def test_batches_depend_on_seed_and_epoch_alone(cells):
 def test_splits_never_overlap(num_graphs, train, test, shuffle):
     if round(train * num_graphs) == 0:
         with pytest.raises(ValueError, match="at least one graph to train on"):
-            Split.of(SplitConfig(train, 0, test, shuffle), num_graphs)
+            split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
         return
-    split = Split.of(SplitConfig(train, 0, test, shuffle), num_graphs)
+    split = split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
     together = split.train + split.val + split.test
     assert len(together) == len(set(together))
     assert set(together) <= set(range(num_graphs))
@@ -261,7 +261,7 @@ def test_splits_never_overlap(num_graphs, train, test, shuffle):
 @pytest.mark.parametrize("split", [SplitConfig(20, 5, 5), SplitConfig(-1, 0, 0)])
 def test_impossible_splits(split):
     with pytest.raises(ValueError, match=r"data\.split"):
-        Split.of(split, 24)
+        split_of(DataConfig(split=split), 24)
 
 
 def test_relative_l2_by_hand():

@@ -1,0 +1,159 @@
+"""What can be wrong with the graphs of a store, found before it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from torch_geometric.data import Data
+
+from lrsa_geo.data.fields import column_slices
+from lrsa_geo.data.mesh_cells import cell_dimensions, cell_measures, signed_measures, table_of
+from lrsa_geo.data.split import Split, geometry_keys
+from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
+
+_OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or looks wrong.
+
+    Attributes:
+        graph: its number, None if it concerns the store.
+        what: a sentence.
+        serious: training on it gives nonsense or a wrong figure; otherwise it is worth a look.
+    """
+
+    graph: int | None
+    what: str
+    serious: bool = True
+
+    def __str__(self) -> str:
+        place = "store" if self.graph is None else f"graph {self.graph}"
+        return f"{'error  ' if self.serious else 'warning'} {place}: {self.what}"
+
+
+def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
+    """Look through all graphs of a store.
+
+    Errors: values that are NaN or infinite, cells without area or volume, a graph without nodes,
+    the same mesh in two parts of the split. Warnings: nodes of no cell, several nodes at one place,
+    cells turned the other way than most, values of a field far beyond those of the other graphs.
+
+    Args:
+        store: what to check; its digest is checked too.
+        split: for leakage between training, validation and test.
+
+    Raises:
+        StoreError: the contents are not those that were written.
+    """
+    store.verify()
+    findings: list[Finding] = []
+    largest: dict[str, list[float]] = {}
+    for number, data in enumerate(store):
+        findings += [Finding(number, what, serious) for what, serious in _of_graph(data)]
+        for name, values in _fields(store, data):
+            size = np.abs(values[np.isfinite(values)])
+            largest.setdefault(name, []).append(float(size.max(initial=0)))
+    for name, sizes in largest.items():
+        findings += _outliers(name, np.array(sizes))
+    if split is not None:
+        findings += _leaks(store, split)
+    return findings
+
+
+def _fields(store: MeshStore, data: Data) -> Iterator[tuple[str, np.ndarray]]:
+    for array in NAMED_ARRAYS:
+        if array in store.arrays:
+            values = data[array].numpy()
+            for name, columns in column_slices(store.fields[array]).items():
+                yield name, values[:, columns]
+
+
+def _of_graph(data: Data) -> Iterator[tuple[str, bool]]:
+    """Sentences about one graph, and whether they are serious."""
+    for array in ("pos", "x", "y", "cond", "measure", "edge_attr"):
+        if data.get(array) is not None:
+            values = data[array].numpy()
+            bad = ~np.isfinite(values)
+            if bad.any():
+                row = int(np.nonzero(bad)[0][0])
+                yield (
+                    f"'{array}' is NaN or infinite at {bad.sum():,} places, first in row {row}",
+                    True,
+                )
+    pos = data.pos.double().numpy()
+    if not len(pos):
+        yield "has no nodes", True
+        return
+    several = len(pos) - len(np.unique(pos, axis=0))
+    if several:
+        yield f"{several:,} nodes lie exactly where another one does", False
+    cells, cell_types = table_of(data)
+    if len(cells):
+        yield from _of_cells(pos, cells, cell_types)
+
+
+def _of_cells(
+    pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray
+) -> Iterator[tuple[str, bool]]:
+    used = np.zeros(len(pos), dtype=bool)
+    used[cells[cells >= 0]] = True
+    if not used.all():
+        yield f"{(~used).sum():,} nodes belong to no cell, the first is node {used.argmin()}", False
+    if not np.isfinite(pos).all():
+        return
+    measures = cell_measures(pos, cells, cell_types)
+    dimensions = cell_dimensions(cell_types)
+    size = float(np.ptp(pos, axis=0).max())
+    flat = (measures <= 1e-12 * size**dimensions) & (dimensions > 0)
+    if flat.any():
+        yield (
+            f"{flat.sum():,} cells have no area or volume, the first is cell {flat.argmax()}",
+            True,
+        )
+    if pos.shape[1] == 3:
+        flat |= dimensions < 3  # a surface in space may be turned either way
+    signed = np.where(flat, 0, signed_measures(pos, cells, cell_types))
+    for cell_type in np.unique(cell_types):  # of some types, conventions differ
+        sign = np.sign(signed) * (cell_types == cell_type)
+        ahead, behind = int((sign > 0).sum()), int((sign < 0).sum())
+        if ahead and behind:
+            first = int(np.argmax(sign == (1 if ahead < behind else -1)))
+            yield (
+                f"{min(ahead, behind):,} of {ahead + behind:,} cells of VTK type {cell_type} are"
+                " inverted, or numbered the other way round, the first is cell"
+                f" {first}",
+                False,
+            )
+
+
+def _outliers(name: str, sizes: np.ndarray) -> Iterator[Finding]:
+    """Graphs whose largest value is far from those of the others, on a logarithmic scale."""
+    logs = np.log(np.maximum(sizes, np.finfo(float).tiny))
+    middle = np.median(logs)
+    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), 0.05)
+    for graph in np.flatnonzero(np.abs(logs - middle) > _OUTLIER * spread):
+        yield Finding(
+            int(graph),
+            f"the largest |{name}| is {sizes[graph]:.4g}, in the median graph {np.exp(middle):.4g}",
+            False,
+        )
+
+
+def _leaks(store: MeshStore, split: Split) -> Iterator[Finding]:
+    keys = list(geometry_keys(store))
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    for (one, first), (other, second) in combinations(parts.items(), 2):
+        seen = {keys[i]: i for i in first}
+        shared = [i for i in second if keys[i] in seen]
+        if shared:
+            pair = f"graph {shared[0]} is on the mesh of graph {seen[keys[shared[0]]]}"
+            yield Finding(
+                None,
+                f"{len(shared)} graphs of '{other}' are on meshes of '{one}' (such as {pair}); if"
+                " the model should work on new meshes, split by geometry",
+            )

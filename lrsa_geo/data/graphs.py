@@ -1,0 +1,242 @@
+"""How a mesh file becomes a graph: named node fields to columns of ``x`` and ``y``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+from lrsa_geo.data.fields import Field, Fields, split_unit
+from lrsa_geo.data.mesh_cells import cell_dimensions, table_of
+from lrsa_geo.data.mesh_checks import MeshError
+from lrsa_geo.data.mesh_io import cell_to_node, read_mesh
+from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
+from lrsa_geo.data.transforms import NodeMeasure
+
+# Inputs that are worked out from the cells, where a file has no field of that name.
+GEOMETRY: dict[str, BaseTransform] = {
+    "boundary_distance": DistanceToBoundary(),
+    "boundary_offset": DistanceToBoundary(),
+    "normal": SurfaceNormals(),
+}
+_AXES = {2: ("x", "y"), 3: ("x", "y", "z")}
+_SYMMETRIC = ("xx", "yy", "zz", "xy", "yz", "xz")  # VTK's order
+
+
+@dataclass(frozen=True)
+class GraphReader:
+    """How a mesh file becomes a graph: which of its fields are inputs and which are targets.
+
+    A name is that of a node field, or of a cell field, which is moved to the nodes by
+    :func:`cell_to_node`; as an input it may also be ``boundary_distance``, ``boundary_offset`` or
+    ``normal``, worked out from the cells. The graph gets ``measure`` of :class:`NodeMeasure` and,
+    if it has cells that can have a boundary, ``boundary`` of :class:`BoundaryNodes`. All numbers
+    are float32.
+
+    Args:
+        inputs: columns of ``x``.
+        targets: columns of ``y``.
+        cond: columns of ``cond``.
+        boundary: field of whole numbers >= 0 to take ``boundary`` from, "" to work it out.
+        step: step of a time series, -1 for the last.
+    """
+
+    inputs: Fields = ()
+    targets: Fields = ()
+    cond: Fields = ()
+    boundary: str = ""
+    step: int = 0
+
+    @property
+    def fields(self) -> dict[str, Fields]:
+        """Columns of the arrays of its graphs."""
+        arrays = {"x": self.inputs, "y": self.targets, "cond": self.cond}
+        return {array: fields for array, fields in arrays.items() if fields}
+
+    def read(
+        self, path: str | Path, cond: Mapping[str, float] | None = None, *, truth: bool = True
+    ) -> tuple[Data, Data]:
+        """The mesh as :func:`read_mesh` gives it, and its graph.
+
+        Args:
+            path: mesh file.
+            cond: name -> value of each column of ``cond``.
+            truth: demand the targets; otherwise the graph has ``y`` only if the file has them all.
+
+        Raises:
+            MeshError: the file cannot be read, or lacks a field.
+        """
+        mesh = read_mesh(path, self.step)
+        return mesh, self.graph(mesh, cond, truth=truth, where=path)
+
+    def graph(
+        self,
+        mesh: Data,
+        cond: Mapping[str, float] | None = None,
+        *,
+        truth: bool = True,
+        where: object = "mesh",
+    ) -> Data:
+        """The graph of a mesh; arguments and errors of :meth:`read`."""
+        data = Data(pos=mesh.pos.float())
+        if mesh.get("cells") is not None:
+            data.cells, data.cell_types = mesh.cells, mesh.cell_types
+        data.measure = NodeMeasure()(Data(pos=mesh.pos, **_cells(mesh))).measure.float()
+        if self.boundary:
+            data.boundary = _markers(mesh, self.boundary, where)
+        elif _may_have_boundary(mesh):
+            data.boundary = BoundaryNodes()(mesh).boundary
+        if self.inputs:
+            data.x = self._columns(mesh, self.inputs, where, geometry=True)
+        if self.targets and (truth or all(_has(mesh, f.name) for f in self.targets)):
+            data.y = self._columns(mesh, self.targets, where)
+        if self.cond:
+            data.cond = _cond_row(self.cond, cond, where)
+        return data
+
+    def _columns(self, mesh: Data, fields: Fields, where: object, geometry: bool = False) -> Tensor:
+        columns = []
+        for described in fields:
+            values = _node_field(mesh, described.name, where, geometry).flatten(1)
+            if values.shape[1] == 3 and described.components == _AXES[2]:
+                if values[:, 2].any():
+                    raise MeshError(
+                        f"{where}: vector '{described.name}' has a z component that is not 0,"
+                        " expected a plane vector as in the first file"
+                    )
+                values = values[:, :2]
+            if values.shape[1] != described.width:
+                raise MeshError(
+                    f"{where}: field '{described.name}' has {values.shape[1]} components, expected"
+                    f" {described.width} as in the first file"
+                )
+            bad = ~values.isfinite().all(1)
+            if bad.any():
+                raise MeshError(
+                    f"{where}: field '{described.name}' is NaN or infinite at {int(bad.sum()):,} of"
+                    f" {len(bad):,} nodes, the first is node {int(bad.nonzero()[0])}; repair the"
+                    " field or leave the file out"
+                )
+            columns.append(values)
+        return torch.cat(columns, dim=1).float()
+
+
+def reader_for(
+    mesh: Data,
+    inputs: Iterable[str] = (),
+    targets: Iterable[str] = (),
+    cond: Iterable[str] = (),
+    boundary: str = "",
+    step: int = 0,
+    where: object = "mesh",
+) -> GraphReader:
+    """A reader for meshes like this one: it tells scalars from vectors and tensors.
+
+    Args:
+        mesh: from :func:`read_mesh`.
+        inputs, targets, cond: names, each perhaps with a unit in brackets: ``"p [Pa]"``.
+        boundary, step: see :class:`GraphReader`.
+        where: name of the mesh for messages.
+
+    Raises:
+        MeshError: it lacks a field.
+    """
+
+    def describe(wanted: str, geometry: bool) -> Field:
+        name, unit = (wanted, "1") if _has(mesh, wanted) else split_unit(wanted)
+        values = _node_field(mesh, name, where, geometry)
+        width = values.flatten(1).shape[1]
+        dim = mesh.pos.shape[1]
+        components: tuple[str, ...] = tuple(map(str, range(width))) if width > 1 else ()
+        if width == 3 and dim == 2 and not values[:, 2].any():
+            components = _AXES[2]
+        elif width in _AXES:
+            components = _AXES[width]
+        elif width == 6:
+            components = _SYMMETRIC
+        elif width == 9:
+            components = tuple(a + b for a in _AXES[3] for b in _AXES[3])
+        elif width == 4:
+            components = tuple(a + b for a in _AXES[2] for b in _AXES[2])
+        return Field(name, unit, components)
+
+    return GraphReader(
+        tuple(describe(name, True) for name in inputs),
+        tuple(describe(name, False) for name in targets),
+        tuple(Field(*split_unit(name)) for name in cond),
+        boundary,
+        step,
+    )
+
+
+# --- fields of a mesh ----------------------------------------------------------------------------
+
+
+def _has(mesh: Data, name: str) -> bool:
+    return name in mesh.point_data or name in mesh.cell_data
+
+
+def _node_field(mesh: Data, name: str, where: object, geometry: bool) -> Tensor:
+    """Values ``[N]`` or ``[N, ...]`` as ``[N, C]``."""
+    if name in mesh.point_data:
+        values = mesh.point_data[name]
+    elif name in mesh.cell_data:
+        values = cell_to_node(mesh, mesh.cell_data[name])
+    elif geometry and name in GEOMETRY:
+        try:
+            values = GEOMETRY[name](mesh)[name]
+        except ValueError as error:
+            raise MeshError(f"{where}: input '{name}': {error}") from error
+    else:
+        known = [*mesh.point_data, *mesh.cell_data, *(GEOMETRY if geometry else ())]
+        near = difflib.get_close_matches(name, known, 1)
+        raise MeshError(
+            f"{where}: has no field '{name}', it has {', '.join(known) or 'none'}"
+            + (f"; did you mean '{near[0]}'?" if near else "")
+        )
+    if values.is_complex():
+        raise MeshError(f"{where}: field '{name}' is complex, expected real numbers")
+    return values.double().reshape(len(values), -1)
+
+
+def _markers(mesh: Data, name: str, where: object) -> Tensor:
+    values = _node_field(mesh, name, where, geometry=False)
+    whole = values.round()
+    if (
+        values.shape[1] != 1
+        or not torch.equal(values, whole)
+        or whole.min() < 0
+        or whole.max() > 127
+    ):
+        raise MeshError(
+            f"{where}: field '{name}' cannot mark the boundary, expected one whole number from 0 to"
+            " 127 at each node"
+        )
+    return whole[:, 0].to(torch.int8)
+
+
+def _cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) -> Tensor:
+    missing = [f.name for f in fields if f.name not in (given or {})]
+    if missing:
+        raise MeshError(
+            f"{where}: the parameters {missing} are not given; give a table with a column for each"
+        )
+    assert given is not None
+    return torch.tensor([[given[f.name] for f in fields]], dtype=torch.float32)
+
+
+def _cells(mesh: Data) -> dict[str, Tensor]:
+    if mesh.get("cells") is None:
+        return {}
+    return {"cells": mesh.cells, "cell_types": mesh.cell_types}
+
+
+def _may_have_boundary(mesh: Data) -> bool:
+    cells, cell_types = table_of(mesh)
+    return bool(len(cells)) and cell_dimensions(cell_types).max() == mesh.pos.shape[1]

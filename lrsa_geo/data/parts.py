@@ -1,0 +1,199 @@
+"""Make many graphs in several processes, each kept in a file of its own until all are done.
+
+An interrupted call goes on where it stopped, and a process that dies (of a crash in a library, or
+for want of memory) costs the graph it was making, not the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+from tqdm import tqdm
+
+from lrsa_geo.data.files import atomic_path
+from lrsa_geo.process import keep_freed_memory
+
+
+class SampleError(RuntimeError):
+    """A graph cannot be made; the message says why."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A graph that was given up."""
+
+    index: int
+    reason: str
+
+
+class Parts:
+    """The folder of finished graphs beside the file that they will become.
+
+    Args:
+        target: the file; the folder is ``<target>.parts``.
+        making: what fixes the graphs, as JSON can hold it. Parts of another making are deleted.
+    """
+
+    def __init__(self, target: str | Path, making: Any) -> None:
+        self.folder = Path(target).with_name(f"{Path(target).name}.parts")
+        key = hashlib.sha256(json.dumps(making, sort_keys=True).encode()).hexdigest()
+        key_file = self.folder / "key"
+        if self.folder.exists() and (not key_file.exists() or key_file.read_text() != key):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key_file.write_text(key)
+
+    def path(self, index: int) -> Path:
+        """Where graph ``index`` is kept."""
+        return self.folder / f"{index:06d}.pt"
+
+    def load(self, index: int) -> Data:
+        """A finished graph."""
+        return Data.from_dict(torch.load(self.path(index), weights_only=True))
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder)
+
+    def make(
+        self,
+        make: Callable[[int], Data],
+        indices: Iterable[int],
+        on_failure: Callable[[Failure], Iterable[int]],
+        label: str,
+        processes: int | None = None,
+    ) -> list[int]:
+        """Make graphs, except those that are there already.
+
+        Args:
+            make: makes one, in another process; raises SampleError if it cannot.
+            indices: which ones.
+            on_failure: is told of each that failed and says which others to make in its place; what
+                it raises ends the call.
+            label: for the progress bar.
+            processes: by default one per core.
+
+        Returns:
+            The indices that were made, in order.
+        """
+        waiting = deque(indices)
+        finished: list[int] = []
+        job = _Job(make, self)
+        with _one_thread_per_process(), tqdm(total=len(waiting), desc=label) as progress:
+
+            def finish(outcome: int | Failure) -> None:
+                if isinstance(outcome, Failure):
+                    more = list(on_failure(outcome))
+                    waiting.extend(more)
+                    progress.total += len(more)
+                else:
+                    finished.append(outcome)
+                progress.update()
+
+            while waiting:
+                suspects = _work(job, waiting, processes or os.cpu_count() or 1, finish)
+                for index in suspects:  # one of them ended its process; which one, each alone shows
+                    if _work(job, deque([index]), 1, finish):
+                        reason = "the process that made it died: a crash, or too little memory"
+                        finish(Failure(index, reason))
+        return sorted(finished)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker process is sent."""
+
+    make: Callable[[int], Data]
+    parts: Parts
+
+    def __call__(self, index: int) -> int | Failure:
+        path = self.parts.path(index)
+        if path.exists():
+            return index
+        try:
+            data = self.make(index)
+        except SampleError as error:
+            return Failure(index, str(error))
+        with atomic_path(path) as temporary:
+            torch.save(data.to_dict(), temporary)
+        return index
+
+
+_job: _Job | None = None  # of this worker process, sent once
+
+
+def _do(index: int) -> int | Failure:
+    assert _job is not None
+    return _job(index)
+
+
+def _work(
+    job: _Job, waiting: deque[int], processes: int, finish: Callable[[int | Failure], None]
+) -> list[int]:
+    """Empty the queue; if a process dies, stop and return what was under way then."""
+    running: dict[Future[int | Failure], int] = {}
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_start_worker, initargs=(job,)
+    ) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    running[pool.submit(_do, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome = future.result()
+                    del running[future]
+                    finish(outcome)
+        except BrokenProcessPool:
+            return sorted(running.values())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return []
+
+
+@contextmanager
+def _one_thread_per_process() -> Iterator[None]:
+    """Processes started inside use one thread each: together they already fill the cores."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start_worker(job: _Job) -> None:
+    """Set up a worker process; it ends with its parent, even if that is killed."""
+    global _job
+    _job = job
+    keep_freed_memory()
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
