@@ -24,7 +24,7 @@ from lrsa_geo.data.store_migrate import migrate
 
 FIELDS = {"y": (Field("pressure", "Pa"),), "cond": (Field("mach"),)}
 few_examples = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -136,16 +136,12 @@ print(memory("VmRSS") - before[0], memory("RssAnon") - before[1])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("compression", [None, "lzf"])
 def test_a_readers_memory_does_not_grow_with_the_file(tmp_path, compression):
-    one = graph(20_000)
-    grown = {}
-    for count in (10, 100):  # 13 and 130 MB without compression
-        path = tmp_path / f"{count}.h5"
-        MeshStore.write(path, (one for _ in range(count)), FIELDS, compression=compression)
-        reader = start(MEMORY, path)
-        grown[count] = [int(kib) for kib in reader.communicate()[0].split()]
-    assert compression or path.stat().st_size > 60e6
-    for kib in grown[100]:  # all resident pages, and those that are the process's own
-        assert kib < 24 * 1024, grown
+    one, path = graph(20_000), tmp_path / "s.h5"
+    store = MeshStore.write(path, (one for _ in range(100)), FIELDS, compression=compression)
+    assert sum(one[array].nbytes for array in store.arrays) * len(store) > 50e6
+    for kib in start(MEMORY, path).communicate()[0].split():
+        # All resident pages (of the mapped file 8 MiB), and those that are the process's own.
+        assert int(kib) < 24 * 1024
 
 
 # Appending
@@ -173,10 +169,12 @@ def test_appending_is_writing_all_at_once(tmp_path, old, new, more, compression)
             {"first": len(old) + len(new), "graphs": len(more), "provenance": {}},
         ],
     }
-    with h5py.File(path) as file:
+    with h5py.File(path, locking=False) as file:  # as the stores have it open
         for array in datasets_of(file).values():
             assert array.compression == (compression if array.chunks else None)
-        assert (file["node/pos"].chunks is None) == (compression is None or not file["node/pos"])
+        assert (file["node/pos"].chunks is None) == (
+            compression is None or not file["node/pos"].size
+        )
 
 
 def without(data: Data, array: str) -> Data:
@@ -223,7 +221,6 @@ def test_of_two_appends_at_once_the_later_is_refused(tmp_path):
         yield graph(5)
 
     with pytest.raises(StoreError, match="another process changed the store meanwhile"):
-        # One process, so the temporary names must not clash: each append has a name of its own.
         MeshStore.append(path, meanwhile())
     assert_holds(MeshStore(path), [graph(9), graph(7)])
 
@@ -275,18 +272,17 @@ def sums(*data: Data) -> str:
     return f"{len(data)} {[d.pos.sum().item() for d in data]}"
 
 
-@pytest.mark.parametrize("compression", [None, "lzf"])
-def test_who_has_the_old_file_open_goes_on_reading_it(tmp_path, compression):
+def test_who_has_the_old_file_open_goes_on_reading_it(tmp_path):
     path = tmp_path / "s.h5"
     a, b, c = graph(5000, 1), graph(6, 2), graph(70, 3)
-    MeshStore.write(path, [a, b], FIELDS, compression=compression)
+    MeshStore.write(path, [a, b], FIELDS)
     early = start(READ, path)
     assert answer(early) == sums(a, b)
     MeshStore.append(path, [c])
     after_append = start(READ, path)
     assert answer(early) == sums(a, b)
     assert answer(after_append) == sums(a, b, c)
-    MeshStore.write(path, [c], FIELDS, compression=compression)
+    MeshStore.write(path, [c], FIELDS)
     after_rewrite = start(READ, path)
     assert answer(early) == sums(a, b)
     assert answer(after_append) == sums(a, b, c)
@@ -342,7 +338,7 @@ def test_an_unknown_compression_is_refused(tmp_path):
 def as_version_1(path: Path) -> Path:
     """Rewrite a store as version 1 had it: in chunks, and nothing about earlier states."""
     temporary = path.with_name("version_1.h5")
-    with h5py.File(path) as new, h5py.File(temporary, "w") as old:
+    with h5py.File(path, locking=False) as new, h5py.File(temporary, "w") as old:
         for name, array in datasets_of(new).items():
             if name.startswith("offsets/"):
                 old[name] = array[:]
