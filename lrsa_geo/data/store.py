@@ -1,22 +1,9 @@
-"""MeshStore: many meshes of different sizes in one HDF5 file.
-
-Layout, format version 1 (G graphs; each array is the concatenation over graphs)::
-
-    /                attrs: format, version, provenance (JSON), fields (JSON), sha256
-    /offsets/node    [G + 1] int64   graph g owns rows offsets[g]:offsets[g+1] of a node array
-    /offsets/cell    [G + 1] int64   the same for cells,
-    /offsets/edge    [G + 1] int64   and for edges
-    /node/pos        [sum N, D]      and x, y, measure, boundary where they exist
-    /cell/cells      [sum K, V]      node numbers within the graph, -1 where a cell has fewer;
-                                     and cell_types [sum K], VTK's numbers
-    /edge/edge_index [sum E, 2]      (transposed on disk), edge_attr [sum E, A]
-    /graph/cond      [G, P]          and sample [G]
-"""
+"""MeshStore: many meshes of different sizes in one HDF5 file (layout: ``store_format.py``)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,33 +14,24 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data.fields import Field, Fields, total_width
+from lrsa_geo.data.fields import Field, Fields
 from lrsa_geo.data.files import atomic_path
+from lrsa_geo.data.store_format import (
+    FORMAT,
+    KIND_OF_ARRAY,
+    KINDS,
+    NAMED_ARRAYS,
+    VERSION,
+    StoreError,
+    datasets_of,
+    digest,
+)
+from lrsa_geo.data.store_write import COMPRESSIONS, Spool, write_file
 
-FORMAT = "lrsa_geo.MeshStore"
-VERSION = 1
-# The arrays of a Data that a store keeps, and what their first axis counts.
-KIND_OF_ARRAY = {
-    "pos": "node",
-    "x": "node",
-    "y": "node",
-    "measure": "node",
-    "boundary": "node",
-    "cells": "cell",
-    "cell_types": "cell",
-    "edge_index": "edge",
-    "edge_attr": "edge",
-    "cond": "graph",
-    "sample": "graph",
-}
-KINDS = ("node", "cell", "edge")
-NAMED_ARRAYS = ("x", "y", "cond")
-_CHUNK_BYTES = 1 << 18
-_FLUSH_BYTES = 1 << 24
+__all__ = ["FORMAT", "NAMED_ARRAYS", "VERSION", "MeshStore", "StoreError"]
 
-
-class StoreError(ValueError):
-    """A file is not a readable MeshStore, or a graph cannot be kept in one."""
+_CHUNK_CACHE_BYTES = 1 << 20  # of each compressed array in each process
+RESIDENT_BYTES = 1 << 30  # of a mapped file in the memory of a process, see _OpenFile.graph
 
 
 class MeshStore:
@@ -61,15 +39,24 @@ class MeshStore:
 
     ``store[i]`` reads graph ``i`` alone and returns it as a PyG ``Data`` with the arrays of
     DESIGN's table (``pos``, ``x``, ``y``, ``cells``, ...). The file is opened on first use, once
-    per process, so a store can be handed to the workers of a ``DataLoader``.
+    per process, so a store can be handed to the workers of a ``DataLoader``; the memory that a
+    process needs does not depend on the size of the file.
+
+    A file is never changed in place: writing and appending put a whole new file under its name.
+    Who has the old one open goes on reading it, without locks. A process that opens it later (such
+    as a worker) reads the same graphs where others were only appended, and refuses a file that
+    holds something else. On a network file system keep the old file until its readers have ended.
 
     Args:
         path: file written by :meth:`write`.
 
     Attributes:
         fields: names, units and vector components of the columns of ``x``, ``y`` and ``cond``.
-        provenance: how the file was made (recipe, seed, library versions).
+        provenance: how the file was made (recipe, seed, library versions); ``appended`` lists what
+            :meth:`append` added.
         sha256: digest of the contents, see :meth:`verify`.
+        version: format version of the file; 1 is read more slowly, see
+            :func:`lrsa_geo.data.store_migrate.migrate`.
 
     Raises:
         StoreError: the file is missing, is not a MeshStore, or has a newer format version.
@@ -77,9 +64,9 @@ class MeshStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._pid: int | None = None
+        self._opened: _OpenFile | None = None
         attrs = self._read_header()
+        self.version = int(attrs["version"])
         self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
         self.fields: dict[str, Fields] = {
             array: tuple(Field.from_dict(f) for f in described)
@@ -91,7 +78,7 @@ class MeshStore:
         if not self.path.is_file():
             raise StoreError(f"{self.path}: no such file; make it with `lrsa-geo data make`")
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(self.path, "r", locking=False) as file:
                 attrs = dict(file.attrs)
                 if attrs.get("format") != FORMAT:
                     raise StoreError(f"{self.path}: an HDF5 file, but not a {FORMAT}")
@@ -108,6 +95,7 @@ class MeshStore:
                 }
         except (OSError, KeyError) as error:
             raise StoreError(f"{self.path}: not a readable HDF5 MeshStore ({error})") from error
+        self._offsets["graph"] = np.arange(len(self._offsets["node"]))
         return attrs
 
     @property
@@ -129,47 +117,48 @@ class MeshStore:
     def __getitem__(self, index: int) -> Data:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: graph {index} of {len(self)}")
-        index = int(index) % len(self)
+        values = self._open().graph(int(index) % len(self))
         data = Data()
-        for array, kind in self._arrays.items():
-            if kind == "graph":
-                rows = self._handle[kind][array][index : index + 1]
-            else:
-                first, last = self._offsets[kind][index : index + 2]
-                rows = self._handle[kind][array][first:last]
-            data[array] = torch.from_numpy(rows.T.copy() if array == "edge_index" else rows)
-        data.num_nodes = int(self.num_nodes[index])
+        # What `Data(**values)` comes down to, without its 25 microseconds: half of a small read.
+        data._store._mapping.update(values)
         return data
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated, as it is on disk."""
         if array not in self._arrays:
             raise StoreError(f"{self.path}: no array '{array}', it has {self.arrays}")
-        return self._handle[self._arrays[array]][array][:]
+        kind = self._arrays[array]
+        return self._open().file[kind][array][: self._offsets[kind][-1]]
 
-    @property
-    def _handle(self) -> h5py.File:
-        if self._file is None or self._pid != os.getpid():  # a forked worker opens its own
-            self._file, self._pid = h5py.File(self.path, "r"), os.getpid()
-        return self._file
+    def _open(self) -> _OpenFile:
+        if self._opened is None or self._opened.pid != os.getpid():  # a fork opens its own
+            opened = _OpenFile(self.path, self._arrays, self._offsets)
+            if self.sha256 not in opened.digests:
+                raise StoreError(
+                    f"{self.path}: the file was replaced by one with other contents since this"
+                    " MeshStore was made; make a new MeshStore of it"
+                )
+            self._opened = opened
+        return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_pid": None}
+        return {**self.__dict__, "_opened": None}
 
     def __repr__(self) -> str:
         return f"MeshStore({self.path}, {len(self)} graphs)"
 
     def verify(self) -> None:
-        """Recompute the digest of the contents.
+        """Recompute the digest of the contents; reads the whole file.
 
         Raises:
             StoreError: the arrays are not those that were written.
         """
-        found = _digest(self._handle)
-        if found != self.sha256:
+        opened = self._open()
+        found, written = digest(opened.file), opened.digests[0]
+        if found != written:
             raise StoreError(
                 f"{self.path}: contents have SHA-256 {found}, the file was written with"
-                f" {self.sha256}; delete it and make it again"
+                f" {written}; delete it and make it again"
             )
 
     @staticmethod
@@ -178,140 +167,134 @@ class MeshStore:
         graphs: Iterable[Data],
         fields: dict[str, Fields],
         provenance: dict[str, Any] | None = None,
+        compression: str | None = None,
     ) -> MeshStore:
         """Write graphs to ``path``, which appears complete or not at all.
+
+        The arrays are collected in nameless files next to ``path`` first, so there must be room
+        for them twice.
 
         Args:
             path: target; an existing file is replaced when the last graph has been written.
             graphs: consumed one by one, so a generator of any length works.
             fields: meaning of the columns of ``x``, ``y`` and ``cond``, as far as they exist.
             provenance: anything JSON can hold that tells how the graphs were made.
+            compression: ``"gzip"`` (smaller) or ``"lzf"`` (faster), both with HDF5's byte shuffle.
+                Contents and digest are the same. Triangle meshes of 5,000 nodes take half the room
+                and, out of the page cache, some fifty times as long to read (2.4 ms, not 0.05), see
+                ``tests/benchmarks/test_store.py``: for slow disks and for keeping.
 
         Raises:
             StoreError: there is no graph, a graph has no ``pos``, lacks an array that the first one
-                has, or has an array of the wrong shape.
+                has, or has an array of the wrong shape or type; the compression is unknown.
         """
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            _write_graphs(file, graphs, fields)
-            file.attrs["format"] = FORMAT
-            file.attrs["version"] = VERSION
-            file.attrs["provenance"] = json.dumps(provenance or {}, sort_keys=True)
-            file.attrs["fields"] = json.dumps(
-                {array: [f.to_dict() for f in described] for array, described in fields.items()}
-            )
-            file.attrs["sha256"] = _digest(file)
+        if compression not in COMPRESSIONS:
+            raise StoreError(f"compression '{compression}', expected one of {COMPRESSIONS}")
+        with atomic_path(path) as temporary, Spool(temporary.parent, fields) as spool:
+            spool.extend(graphs)
+            write_file(temporary, [spool.arrays()], fields, provenance or {}, compression)
+        return MeshStore(path)
+
+    @staticmethod
+    def append(
+        path: str | Path, graphs: Iterable[Data], provenance: dict[str, Any] | None = None
+    ) -> MeshStore:
+        """Add graphs behind those of an existing store.
+
+        The store is copied with the new graphs into a new file, which takes its name at the end: an
+        append that fails or is killed leaves the old store as it was. So it costs reading the old
+        store twice and writing it once, and room for a second copy: add many graphs in one call.
+        The numbers of the old graphs, the fields and the compression stay.
+
+        Args:
+            path: an existing store.
+            graphs: consumed one by one; each has the arrays of those in the store.
+            provenance: how these graphs were made; kept with their first number and their count in
+                ``provenance["appended"]``.
+
+        Raises:
+            StoreError: there is no store, it is damaged, a graph does not fit (see :meth:`write`),
+                or another process changed the store meanwhile.
+        """
+        old = MeshStore(path)
+        old.verify()  # a new digest must not cover up damage
+        opened = old._open()
+        before = datasets_of(opened.file)
+        compression = next((d.compression for d in before.values() if d.compression), None)
+        with atomic_path(path) as temporary, Spool(temporary.parent, old.fields, before) as spool:
+            spool.extend(graphs)
+            added = {"first": len(old), "graphs": len(spool), "provenance": provenance or {}}
+            about = {**old.provenance, "appended": [*old.provenance.get("appended", []), added]}
+            sources = [before, spool.arrays()]
+            write_file(temporary, sources, old.fields, about, compression, opened.digests)
+            if MeshStore(path).sha256 != opened.digests[0]:
+                raise StoreError(
+                    f"{path}: another process changed the store meanwhile; nothing was appended,"
+                    " do it again"
+                )
+            opened.file.close()  # not every system renames over an open file
         return MeshStore(path)
 
 
-def _write_graphs(file: h5py.File, graphs: Iterable[Data], fields: dict[str, Fields]) -> None:
-    offsets: dict[str, list[int]] = {kind: [0] for kind in KINDS}
-    pending: dict[str, list[np.ndarray]] = {}
-    pending_bytes = 0
-    row_shapes: dict[str, tuple[int, ...]] = {}
-    for number, data in enumerate(graphs):
-        arrays = _arrays_of(data, number, fields)
-        if pending and arrays.keys() != pending.keys():
-            raise StoreError(
-                f"graph {number} has arrays {sorted(arrays)}, the ones before it"
-                f" {sorted(pending)}; all graphs of a store have the same"
-            )
-        for array, rows in arrays.items():
-            shape = row_shapes.setdefault(array, rows.shape[1:])
-            if rows.shape[1:] != shape:
-                raise StoreError(
-                    f"graph {number}: '{array}' has rows of shape {rows.shape[1:]}, those before it"
-                    f" of {shape}"
-                )
-            pending.setdefault(array, []).append(rows)
-            pending_bytes += rows.nbytes
-        counts = {"node": len(arrays["pos"])}
-        counts["cell"] = len(arrays["cells"]) if "cells" in arrays else 0
-        counts["edge"] = len(arrays["edge_index"]) if "edge_index" in arrays else 0
-        for kind in KINDS:
-            offsets[kind].append(offsets[kind][-1] + counts[kind])
-        if pending_bytes > _FLUSH_BYTES:
-            _flush(file, pending)
-            pending_bytes = 0
-    if len(offsets["node"]) == 1:
-        raise StoreError("no graph to write")
-    _flush(file, pending)
-    for kind in KINDS:
-        file[f"offsets/{kind}"] = np.asarray(offsets[kind], dtype=np.int64)
+class _OpenFile:
+    """A store's file as one process has it open.
 
+    Args:
+        path: the file.
+        arrays: kind of each array.
+        offsets: of each kind, ``[G + 1]``.
 
-def _flush(file: h5py.File, pending: dict[str, list[np.ndarray]]) -> None:
-    for array, parts in pending.items():
-        if not parts:
-            continue
-        rows = np.concatenate(parts)
-        name = f"{KIND_OF_ARRAY[array]}/{array}"
-        if name not in file:
-            row_bytes = max(1, rows.nbytes // max(1, len(rows)))
-            chunk = (max(1, _CHUNK_BYTES // row_bytes), *rows.shape[1:])
-            file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=chunk)
-        else:
-            dataset = file[name]
-            dataset.resize(len(dataset) + len(rows), axis=0)
-            dataset[-len(rows) or len(dataset) :] = rows
-        parts.clear()
+    Attributes:
+        digests: that of the file, and those of the states that it was appended to.
+    """
 
+    def __init__(self, path: Path, arrays: dict[str, str], offsets: dict[str, np.ndarray]) -> None:
+        self.pid = os.getpid()
+        # No locks: what is written is a new file, and network file systems may not have them.
+        self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
+        attrs = self.file.attrs
+        self.digests = [str(attrs["sha256"]), *json.loads(attrs.get("earlier", "[]"))]
+        self._map: mmap.mmap | None = None
+        if os.name == "posix":  # elsewhere HDF5's file descriptor is not Python's
+            # The file that is open, whatever bears its name by now.
+            self._map = mmap.mmap(self.file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ)
+        self._arrays = [
+            (array, self._rows_of(f"{kind}/{array}"), list(offsets).index(kind))
+            for array, kind in arrays.items()
+        ]
+        self._offsets = np.stack(list(offsets.values()), 1)  # [G + 1, kinds]
+        self._node = list(offsets).index("node")
+        # Graphs of the mean size that fill RESIDENT_BYTES; of a smaller file all of them.
+        size = path.stat().st_size
+        self._reads_between_drops = 0
+        if size > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._reads_between_drops = max(1, RESIDENT_BYTES * len(self._offsets) // size)
+        self._reads = 0
 
-def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, np.ndarray]:
-    """The arrays of a graph as they go to disk, checked."""
-    unknown = sorted(set(data.keys()) - KIND_OF_ARRAY.keys() - {"num_nodes"})
-    if unknown:
-        raise StoreError(f"graph {number}: a store keeps {list(KIND_OF_ARRAY)}, not {unknown}")
-    if data.get("pos") is None:
-        raise StoreError(f"graph {number} has no 'pos'")
-    arrays = {}
-    for array, kind in KIND_OF_ARRAY.items():
-        value = data.get(array)
-        if value is None:
-            continue
-        rows = value.detach().cpu().numpy()
-        rows = rows.T if array == "edge_index" else rows
-        wanted = {"node": len(data.pos), "graph": 1}.get(kind)
-        if wanted is not None and len(rows) != wanted:
-            raise StoreError(
-                f"graph {number}: '{array}' has shape {tuple(value.shape)},"
-                f" expected {wanted} rows (one per {kind})"
-            )
-        if array in NAMED_ARRAYS:
-            width = total_width(fields.get(array, ()))
-            if rows.ndim != 2 or rows.shape[1] != width:
-                raise StoreError(
-                    f"graph {number}: '{array}' has shape {tuple(value.shape)}, but `fields` names"
-                    f" {width} columns for it"
-                )
-        arrays[array] = rows
-    for array in ("cells", "edge_index"):
-        rows = arrays.get(array)
-        lowest = -1 if array == "cells" else 0
-        if (
-            rows is not None
-            and rows.size
-            and not lowest <= rows.min() <= rows.max() < len(data.pos)
-        ):
-            raise StoreError(
-                f"graph {number}: '{array}' points at nodes {rows.min()} to {rows.max()},"
-                f" it has {len(data.pos)}"
-            )
-    return arrays
+    def _rows_of(self, name: str) -> np.ndarray | h5py.Dataset:
+        dataset = self.file[name]
+        offset = dataset.id.get_offset()  # None for chunks and for an array without rows
+        if self._map is None or offset is None:
+            return dataset
+        values = np.frombuffer(self._map, dataset.dtype, dataset.size, offset)
+        return values.reshape(dataset.shape)
 
+    def graph(self, index: int) -> dict[str, Any]:
+        """Copies of the arrays of a graph as tensors, and ``num_nodes``.
 
-def _digest(file: h5py.File) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all arrays."""
-    digest = hashlib.sha256()
-    names: list[str] = []
-    file.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-    )
-    for name in sorted(names):
-        dataset = file[name]
-        digest.update(f"{name} {dataset.dtype.str} {dataset.shape}".encode())
-        rows = max(
-            1, _FLUSH_BYTES // max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
-        )
-        for first in range(0, len(dataset), rows):
-            digest.update(np.ascontiguousarray(dataset[first : first + rows]).tobytes())
-    return digest.hexdigest()
+        Pages of the mapped file count as memory of this process until the kernel needs it for
+        something else. They are handed back now and then, so that they never grow with the file.
+        """
+        first, last = self._offsets[index : index + 2].tolist()
+        values: dict[str, Any] = {}
+        for array, rows, kind in self._arrays:
+            part = rows[first[kind] : last[kind]]
+            if array == "edge_index":
+                part = part.T
+            values[array] = torch.from_numpy(part.copy())
+        values["num_nodes"] = last[self._node] - first[self._node]
+        if self._reads_between_drops and self._map is not None:
+            self._reads += 1
+            if self._reads % self._reads_between_drops == 0:
+                self._map.madvise(mmap.MADV_DONTNEED)
+        return values

@@ -1,0 +1,221 @@
+"""Writing MeshStore files: check and spool graphs, then pack them into a file of known size."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+from torch_geometric.data import Data
+
+from lrsa_geo.data.fields import Fields, total_width
+from lrsa_geo.data.store_format import (
+    FORMAT,
+    KIND_OF_ARRAY,
+    KINDS,
+    NAMED_ARRAYS,
+    VERSION,
+    StoreError,
+    blocks,
+    digest,
+)
+
+COMPRESSIONS = (None, "gzip", "lzf")
+_CHUNK_BYTES = (
+    1 << 16
+)  # of compressed arrays: a small graph should not unpack much more than itself
+
+# The arrays of a file, by their full names, as what can be sliced: of a file, or still in a spool.
+Arrays = dict[str, np.ndarray] | dict[str, h5py.Dataset]
+
+
+def write_file(
+    path: Path,
+    sources: list[Arrays],
+    fields: dict[str, Fields],
+    provenance: dict[str, Any],
+    compression: str | None = None,
+    earlier: list[str] | None = None,
+) -> None:
+    """Write a whole store: the graphs of each source after those of the one before."""
+    with h5py.File(path, "w", libver=("v108", "latest")) as file:  # attributes above 64 KiB
+        pack(file, sources, compression)
+        file.attrs["format"] = FORMAT
+        file.attrs["version"] = VERSION
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        file.attrs["fields"] = json.dumps(
+            {array: [f.to_dict() for f in described] for array, described in fields.items()}
+        )
+        file.attrs["earlier"] = json.dumps(earlier or [])
+        file.attrs["sha256"] = digest(file)
+
+
+def pack(file: h5py.File, sources: list[Arrays], compression: str | None = None) -> None:
+    """Lay the arrays of the sources behind each other into an empty file.
+
+    An array that is not compressed becomes one contiguous range of bytes.
+    """
+    for name in sources[0]:
+        parts = [source[name] for source in sources]
+        if name.startswith("offsets/"):
+            sizes = np.concatenate([np.diff(part[:]) for part in parts])
+            file[name] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            continue
+        shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+        storage = _storage(shape, parts[0].dtype, compression)
+        dataset = file.create_dataset(name, shape, parts[0].dtype, **storage)
+        first = 0
+        for part in parts:
+            for block in blocks(part):
+                dataset[first : first + len(block)] = block
+                first += len(block)
+
+
+def _storage(shape: tuple[int, ...], dtype: np.dtype, compression: str | None) -> dict[str, Any]:
+    if compression is None or 0 in shape:
+        return {}
+    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+    rows = min(shape[0], max(1, _CHUNK_BYTES // row_bytes))
+    return {"chunks": (rows, *shape[1:]), "compression": compression, "shuffle": True}
+
+
+class Spool:
+    """Graphs on their way into a store, each array in a nameless file of its own.
+
+    The operating system removes the files however the process ends.
+
+    Args:
+        folder: where there is room for them: that of the store.
+        fields: columns of ``x``, ``y`` and ``cond``.
+        like: arrays of a store that the graphs must match.
+    """
+
+    def __init__(self, folder: Path, fields: dict[str, Fields], like: Arrays | None = None) -> None:
+        self._folder = folder
+        self._fields = fields
+        self._files: dict[str, BinaryIO] = {}
+        self._rows: dict[str, int] = {}
+        self._offsets: dict[str, list[int]] = {kind: [0] for kind in KINDS}
+        # Type and shape of a row of each array, fixed by the first graph.
+        self._form: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        for name, array in (like or {}).items():
+            kind, _, short = name.partition("/")
+            if kind != "offsets":
+                self._form[short] = array.dtype, array.shape[1:]
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def __len__(self) -> int:
+        return len(self._offsets["node"]) - 1
+
+    def extend(self, graphs: Iterable[Data]) -> None:
+        """Check and take graphs, one by one.
+
+        Raises:
+            StoreError: there is none, or one does not fit; the message names its number.
+        """
+        for number, data in enumerate(graphs):
+            self._add(_arrays_of(data, number, self._fields), number)
+        if not len(self):
+            raise StoreError("no graph to write")
+
+    def _add(self, arrays: dict[str, np.ndarray], number: int) -> None:
+        if not self._form:
+            self._form = {array: (rows.dtype, rows.shape[1:]) for array, rows in arrays.items()}
+        if arrays.keys() != self._form.keys():
+            raise StoreError(
+                f"graph {number} has arrays {sorted(arrays)}, the ones before it"
+                f" {sorted(self._form)}; all graphs of a store have the same"
+            )
+        for array, rows in arrays.items():
+            dtype, shape = self._form[array]
+            if rows.shape[1:] != shape:
+                raise StoreError(
+                    f"graph {number}: '{array}' has rows of shape {rows.shape[1:]}, those before it"
+                    f" of {shape}"
+                )
+            if rows.dtype != dtype:
+                raise StoreError(
+                    f"graph {number}: '{array}' is of type {rows.dtype}, those before it of {dtype}"
+                )
+            if array not in self._files:
+                self._files[array] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            self._files[array].write(rows.tobytes())
+            self._rows[array] = self._rows.get(array, 0) + len(rows)
+        counts = {
+            "node": len(arrays["pos"]),
+            "cell": len(arrays.get("cells", ())),
+            "edge": len(arrays.get("edge_index", ())),
+        }
+        for kind in KINDS:
+            self._offsets[kind].append(self._offsets[kind][-1] + counts[kind])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was taken, by the full names of a store's arrays."""
+        found = {f"offsets/{kind}": np.asarray(rows) for kind, rows in self._offsets.items()}
+        for array, (dtype, row_shape) in self._form.items():
+            file, shape = self._files[array], (self._rows[array], *row_shape)
+            file.flush()
+            found[f"{KIND_OF_ARRAY[array]}/{array}"] = (
+                np.empty(shape, dtype) if 0 in shape else np.memmap(file, dtype, "r", 0, shape)
+            )
+        return found
+
+
+def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, np.ndarray]:
+    """The arrays of a graph as they go to disk, checked."""
+    unknown = sorted(set(data.keys()) - KIND_OF_ARRAY.keys() - {"num_nodes"})
+    if unknown:
+        raise StoreError(f"graph {number}: a store keeps {list(KIND_OF_ARRAY)}, not {unknown}")
+    if data.get("pos") is None:
+        raise StoreError(f"graph {number} has no 'pos'")
+    cells, edge_index = data.get("cells"), data.get("edge_index")
+    wanted_rows = {
+        "node": len(data.pos),
+        "cell": 0 if cells is None else len(cells),
+        "edge": 0 if edge_index is None else edge_index.shape[-1],
+        "graph": 1,
+    }
+    arrays = {}
+    for array, kind in KIND_OF_ARRAY.items():
+        value = data.get(array)
+        if value is None:
+            continue
+        rows = value.detach().cpu().numpy()
+        rows = rows.T if array == "edge_index" else rows
+        wanted = wanted_rows[kind]
+        if len(rows) != wanted:
+            raise StoreError(
+                f"graph {number}: '{array}' has shape {tuple(value.shape)},"
+                f" expected {wanted} rows (one per {kind})"
+            )
+        if array in NAMED_ARRAYS:
+            width = total_width(fields.get(array, ()))
+            if rows.ndim != 2 or rows.shape[1] != width:
+                raise StoreError(
+                    f"graph {number}: '{array}' has shape {tuple(value.shape)}, but `fields` names"
+                    f" {width} columns for it"
+                )
+        arrays[array] = rows
+    for array in ("cells", "edge_index"):
+        rows = arrays.get(array)
+        lowest = -1 if array == "cells" else 0
+        if (
+            rows is not None
+            and rows.size
+            and not lowest <= rows.min() <= rows.max() < len(data.pos)
+        ):
+            raise StoreError(
+                f"graph {number}: '{array}' points at nodes {rows.min()} to {rows.max()},"
+                f" it has {len(data.pos)}"
+            )
+    return arrays
