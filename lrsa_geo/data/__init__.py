@@ -14,7 +14,15 @@ from lrsa_geo.data.fields import Field, Fields, column_slices, split_unit, total
 from lrsa_geo.data.files import atomic_path
 from lrsa_geo.data.graphs import GraphReader, reader_for
 from lrsa_geo.data.info import describe
-from lrsa_geo.data.mesh_io import MeshError, cell_to_node, node_to_cell, read_mesh, write_mesh
+from lrsa_geo.data.mesh_io import (
+    MESH_SUFFIXES,
+    WRITTEN_SUFFIXES,
+    MeshError,
+    cell_to_node,
+    node_to_cell,
+    read_mesh,
+    write_mesh,
+)
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.parts import Failure, Parts, SampleError
 from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
@@ -23,6 +31,8 @@ from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNor
 from lrsa_geo.data.transforms import CellsToEdges, EdgeGeometry, KNNEdges, NodeMeasure, RadiusEdges
 
 __all__ = [
+    "MESH_SUFFIXES",
+    "WRITTEN_SUFFIXES",
     "Axis",
     "BoundaryNodes",
     "CellsToEdges",

@@ -41,9 +41,18 @@ from lrsa_geo.data.mesh_cells import (
 from lrsa_geo.data.mesh_checks import MeshError, check_file, check_header
 from lrsa_geo.data.mesh_formats import READERS, RawMesh, quiet, to_meshio
 
-__all__ = ["MeshError", "cell_to_node", "node_to_cell", "read_mesh", "write_mesh"]
+__all__ = [
+    "MESH_SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "MeshError",
+    "cell_to_node",
+    "node_to_cell",
+    "read_mesh",
+    "write_mesh",
+]
 
-_WRITERS = (".vtu", ".vtk", ".xdmf")
+MESH_SUFFIXES = tuple(READERS)
+WRITTEN_SUFFIXES = (".vtu", ".vtk", ".xdmf")
 
 
 def read_mesh(path: str | Path, step: int = 0) -> Data:
@@ -110,9 +119,9 @@ def write_mesh(path: str | Path, data: Data, fields: Mapping[str, Tensor] | None
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
+    if suffix not in WRITTEN_SUFFIXES:
         raise MeshError(
-            f"{path}: cannot write '{path.suffix}', expected one of {' '.join(_WRITERS)};"
+            f"{path}: cannot write '{path.suffix}', expected one of {' '.join(WRITTEN_SUFFIXES)};"
             " other formats lose fields or cells"
         )
     raw = _to_raw(path, data, fields or {})

@@ -10,20 +10,32 @@ from lrsa_geo.train.config import (
     config_from,
     find_config,
     load_config,
+    parse_config,
     save_config,
 )
-from lrsa_geo.train.evaluate import evaluate, load_surrogate, predict, result_fields
+from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.folder import resumable_run, unused_run
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.module import NonFiniteLossError, SurrogateModule
+from lrsa_geo.train.muon import Muon
+from lrsa_geo.train.predict import (
+    Prediction,
+    load_surrogate,
+    predict,
+    predict_files,
+    predict_graph,
+    result_fields,
+)
 from lrsa_geo.train.run import train
 from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate
 
 __all__ = [
     "DataConfig",
     "ModelConfig",
+    "Muon",
     "NonFiniteLossError",
     "OptimConfig",
+    "Prediction",
     "Signature",
     "SplitConfig",
     "Surrogate",
@@ -36,7 +48,10 @@ __all__ = [
     "find_config",
     "load_config",
     "load_surrogate",
+    "parse_config",
     "predict",
+    "predict_files",
+    "predict_graph",
     "relative_l2",
     "result_fields",
     "resumable_run",

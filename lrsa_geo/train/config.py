@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import lrsa_geo
-from lrsa_geo.data import Axis, atomic_path
+from lrsa_geo.data import Axis, atomic_path, split_path
 from lrsa_geo.train.surrogate import ModelConfig
 
 
@@ -153,12 +153,21 @@ def load_config(path: str | Path) -> TrainConfig:
     Raises:
         ValueError: an unknown key or a value of the wrong type; the message names it.
     """
+    return parse_config(["--config", str(path)])
+
+
+def parse_config(arguments: list[str]) -> TrainConfig:
+    """The configuration of command-line arguments, such as those of :func:`find_config`.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong type; the message names it.
+    """
     parser = ArgumentParser(exit_on_error=False)
     add_config_arguments(parser)
     try:
-        return config_from(parser.instantiate(parser.parse_args(["--config", str(path)])))
+        return config_from(parser.instantiate(parser.parse_args(arguments)))
     except ArgumentError as error:
-        raise ValueError(f"{path}: {error.message}") from error
+        raise ValueError(f"{' '.join(arguments)}: {error.message}") from error
 
 
 def save_config(config: TrainConfig, path: str | Path) -> None:
@@ -168,11 +177,14 @@ def save_config(config: TrainConfig, path: str | Path) -> None:
 
 
 def find_config(what: str, *, quick: bool = False) -> list[str]:
-    """Configuration files, later ones on top of earlier ones, for what a user names.
+    """Arguments of the parser, later ones on top of earlier ones, for what a user names.
 
     Args:
-        what: a data set that comes with the library, a YAML file, or a MeshStore.
-        quick: add the data set's small variant.
+        what: a data set that comes with the library, a MeshStore (.h5), or a YAML file.
+        quick: add the small variant.
+
+    Returns:
+        Such as ``["--config", "datasets/elasticity/train.yaml"]``.
 
     Raises:
         ValueError: there is no such thing.
@@ -181,19 +193,28 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     names = sorted(path.parent.name for path in shipped.glob("*/train.yaml"))
     if what in names:
         files = [shipped / what / "train.yaml"]
+    elif Path(what).suffix == ".h5" and Path(what).is_file():
+        files = [shipped / "store.yaml"]
     elif Path(what).suffix in (".yaml", ".yml") and Path(what).is_file():
         files = [Path(what)]
     else:
         near = difflib.get_close_matches(what, names, 1)
         raise ValueError(
-            f"'{what}' is neither a YAML file nor one of the data sets {', '.join(names)}"
-            + (f"; did you mean '{near[0]}'?" if near else "")
+            f"'{what}' is no MeshStore (.h5), no YAML file and none of the data sets"
+            f" {', '.join(names)}" + (f"; did you mean '{near[0]}'?" if near else "")
         )
     if quick:
-        files.append(files[0].with_name("quick.yaml"))
+        stem = files[0].stem
+        files.append(files[0].with_stem("quick" if stem == "train" else f"{stem}-quick"))
         if not files[-1].exists():
             raise ValueError(f"there is no quick variant: {files[-1]} does not exist")
-    return [str(file) for file in files]
+    arguments = [argument for file in files for argument in ("--config", str(file))]
+    if Path(what).suffix == ".h5":
+        name = Path(what).stem + ("-quick" if quick else "")
+        arguments += ["--name", name, "--data.path", what]
+        if split_path(what).exists():
+            arguments += ["--data.split_file", str(split_path(what))]
+    return arguments
 
 
 def _shipped_datasets() -> Path:

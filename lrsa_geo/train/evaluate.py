@@ -1,4 +1,4 @@
-"""Test a trained surrogate, and predict with it."""
+"""Test a trained surrogate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from lrsa_geo import plot
-from lrsa_geo.data import Field, MeshStore, atomic_path, column_slices
+from lrsa_geo.data import Field, MeshStore, atomic_path
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.folder import RunFolder
 from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.surrogate import Surrogate
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
@@ -79,40 +78,6 @@ def evaluate(folder: Path) -> dict[str, Any]:
         report["peak_memory_mib"] = before["peak_memory_mib"]
     write_json(report, run.metrics)
     return report
-
-
-def load_surrogate(folder: Path) -> Surrogate:
-    """The trained model of a run folder.
-
-    Raises:
-        FileNotFoundError: the run has no finished model.
-    """
-    run = RunFolder(folder)
-    if not run.model.exists():
-        hint = "train it to the end with --resume" if run.config.exists() else "not a run"
-        raise FileNotFoundError(f"{run.model} does not exist: {hint}")
-    return Surrogate.load(run.model)
-
-
-def predict(surrogate: Surrogate, data: Data) -> Tensor:
-    """Fields at the nodes of one graph in physical units, ``[N, K]``."""
-    with torch.inference_mode():
-        return surrogate(data)
-
-
-def result_fields(prediction: Tensor, data: Data, fields: Iterable[Field]) -> dict[str, Tensor]:
-    """Named node fields for a mesh file: the prediction and, where truth is known, the error.
-
-    ``von_mises`` is the truth, ``von_mises_predicted`` and ``von_mises_error`` what they say.
-    """
-    result = {}
-    for name, columns in column_slices(fields).items():
-        guess = prediction[:, columns]
-        result[f"{name}_predicted"] = guess
-        if data.get("y") is not None:
-            result[name] = data.y[:, columns]
-            result[f"{name}_error"] = guess - data.y[:, columns]
-    return {name: values.squeeze(1) for name, values in result.items()}
 
 
 def _test(surrogate: Surrogate, loaders: StoreDataModule) -> tuple[list[np.ndarray], Tensor]:

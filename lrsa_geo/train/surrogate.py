@@ -58,11 +58,14 @@ class Signature:
         pos_dim: D.
         fields: columns of ``x``, ``y`` and ``cond``.
         num_markers: kinds of boundary marker, 0 if it does not read them.
+        marker_field: field of a mesh file that holds the markers; "" if they are 1 on the boundary
+            of the cells and 0 inside.
     """
 
     pos_dim: int
     fields: dict[str, Fields]
     num_markers: int = 0
+    marker_field: str = "boundary"
 
     @classmethod
     def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
@@ -71,7 +74,8 @@ class Signature:
         if model.use_boundary and "boundary" in store.arrays:
             markers = int(store.read("boundary").max()) + 1
         fields = {a: f for a, f in store.fields.items() if a != "x" or model.use_features}
-        return cls(store[0].pos.shape[1], fields, markers)
+        marker_field = store.provenance.get("reader", {}).get("boundary", "boundary")
+        return cls(store[0].pos.shape[1], fields, markers, marker_field)
 
 
 class Surrogate(nn.Module):
@@ -155,6 +159,7 @@ class Surrogate(nn.Module):
             "signature": {
                 "pos_dim": self.signature.pos_dim,
                 "num_markers": self.signature.num_markers,
+                "marker_field": self.signature.marker_field,
                 "fields": {
                     array: [field.to_dict() for field in fields]
                     for array, fields in self.signature.fields.items()
@@ -191,4 +196,6 @@ def _signature_from(values: dict[str, Any]) -> Signature:
         array: tuple(Field.from_dict(field) for field in fields)
         for array, fields in values["fields"].items()
     }
-    return Signature(values["pos_dim"], fields, values["num_markers"])
+    return Signature(
+        values["pos_dim"], fields, values["num_markers"], values.get("marker_field", "boundary")
+    )

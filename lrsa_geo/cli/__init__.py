@@ -1,0 +1,184 @@
+"""The command `lrsa-geo`: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from lrsa_geo import __version__
+from lrsa_geo.cli.data import add_file_arguments, mesh_files
+from lrsa_geo.cli.data import data as _data
+from lrsa_geo.cli.parser import Parser
+
+DESCRIPTION = """\
+Train neural operators on meshes: geometry in, field out.
+
+  lrsa-geo train elasticity --quick      the whole road on a small set, in three minutes
+  lrsa-geo train elasticity              the same in earnest
+  lrsa-geo evaluate runs/elasticity      test errors and pictures of a finished run
+  lrsa-geo predict runs/elasticity datasets/elasticity/elasticity.h5:1000 -o cell.vtu
+
+  lrsa-geo data make --from 'cases/*.vtu' --targets p U -o mine.h5    your own results
+  lrsa-geo train mine.h5
+  lrsa-geo predict runs/mine 'new/*.vtu' -o out/
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 for an error of the command, 2 for a wrong call."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "data": _data,
+        "train": _train,
+        "evaluate": _evaluate,
+        "predict": _predict,
+    }
+    if argv and argv[0] in commands:
+        return _run(commands[argv[0]], argv[1:])
+    parser = Parser("lrsa-geo", "COMMAND ...", DESCRIPTION)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "command",
+        choices=list(commands),
+        help="data: make and look at stores; train; evaluate; predict."
+        " `lrsa-geo COMMAND --help` tells the rest.",
+    )
+    parser.parse_args(argv)
+    return 0
+
+
+def _run(command: Callable[[list[str]], None], argv: list[str]) -> int:
+    try:
+        command(argv)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"lrsa-geo: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(argv: list[str]) -> None:
+    from lrsa_geo.train import (
+        add_config_arguments,
+        config_from,
+        find_config,
+        resumable_run,
+        train,
+        unused_run,
+    )
+
+    parser = Parser(
+        "lrsa-geo train",
+        "WHAT [options]",
+        "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
+        "library (elasticity), a MeshStore of your own (mine.h5) or a YAML configuration. Every\n"
+        "value below is a key of the YAML file and a flag; flags win.",
+    )
+    parser.add_argument("what", type=str, help="name, store or config.yaml; comes first")
+    parser.add_argument("--quick", action="store_true", help="less of everything, to see it work")
+    parser.add_argument(
+        "--run", type=str, default=None, help="run folder (default: runs/NAME, numbered)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with --run, or with the last unfinished run of that name",
+    )
+    add_config_arguments(parser)
+    if not argv or argv[0].startswith("-"):
+        parser.parse_args(argv)
+        parser.error("WHAT comes first")
+    what, rest = argv[0], argv[1:]
+    quick = "--quick" in rest
+    layers = find_config(what, quick=quick)
+    name = config_from(parser.instantiate(_parse(parser, what, layers, rest))).name
+    given = parser.parse_args([what, *rest]).run
+    resume = "--resume" in rest
+    if resume:
+        folder = Path(given) if given else resumable_run(name)
+        saved = folder / "config.yaml"
+        layers += ["--config", str(saved)] if saved.exists() else []
+    else:
+        folder = Path(given) if given else unused_run(name)
+    config = config_from(parser.instantiate(_parse(parser, what, layers, rest)))
+    print(f"run folder: {folder}")
+    report = train(config, folder, resume=resume)
+    _print_report(report, folder)
+
+
+def _parse(parser: Parser, what: str, layers: list[str], rest: list[str]) -> Namespace:
+    """The layers of configuration in order, then the flags of the command line."""
+    return parser.parse_args([what, *layers, *rest])
+
+
+def _evaluate(argv: list[str]) -> None:
+    from lrsa_geo.train import evaluate
+
+    parser = Parser(
+        "lrsa-geo evaluate", "RUN", "Test a trained model on its held-out graphs; draw pictures."
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    folder = Path(parser.parse_args(argv).run)
+    _print_report(evaluate(folder), folder)
+
+
+def _predict(argv: list[str]) -> None:
+    from lrsa_geo.data import CondTable, MeshStore
+    from lrsa_geo.train import load_surrogate, predict_files, predict_graph
+
+    parser = Parser(
+        "lrsa-geo predict",
+        "RUN INPUT ... -o OUT",
+        "Predict the fields of meshes and write them to mesh files. INPUT is\n"
+        "  mesh files, or patterns of them in quotes ('new/*.vtu'): each becomes OUT/NAME.vtu, or\n"
+        "    OUT itself if that ends in .vtu, .vtk or .xdmf and there is one; or\n"
+        "  FILE.h5:NUMBER, a graph of a MeshStore.\n"
+        "A result holds the mesh with its own fields, F_predicted for each predicted field F, and\n"
+        "F_error where the truth is known.",
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument("input", type=str, nargs="+", help="mesh files or FILE.h5:NUMBER")
+    parser.add_argument("-o", "--output", type=str, required=True, help="folder, or a mesh file")
+    add_file_arguments(parser)
+    values = parser.parse_args(argv)
+    surrogate = load_surrogate(Path(values.run))
+    file, _, number = values.input[0].rpartition(":")
+    if len(values.input) == 1 and file.endswith(".h5"):
+        if not number.isdecimal():
+            raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
+        results = [predict_graph(surrogate, MeshStore(file), int(number), values.output)]
+    else:
+        table = CondTable.read(values.cond) if values.cond else CondTable()
+        results = predict_files(
+            surrogate,
+            mesh_files(values.input),
+            values.output,
+            table=table,
+            step=values.step,
+            skip_bad=values.skip_bad,
+        )
+    for result in results:
+        errors = ", ".join(f"{name} {error:.4f}" for name, error in result.errors.items())
+        print(
+            f"{result.output}: {result.num_nodes} nodes" + (f"; error {errors}" if errors else "")
+        )
+
+
+def _print_report(report: dict[str, Any], folder: Path) -> None:
+    graphs = len(report["test_graphs"])
+    print(f"\nrelative L2 on {graphs} test meshes   mean   median    worst")
+    for name, error in report["test"].items():
+        print(f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}")
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
+    print(f"{report['parameters']:,} parameters; {seconds}")
+    print(f"figures and pictures: {folder}/metrics.json, {folder}/pictures/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""`lrsa-geo data`: make, look at, check and split stores."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from lrsa_geo.cli.parser import Parser
+
+MAKE = """\
+Make one file of graphs, a MeshStore; resumable. Three ways:
+
+  data make elasticity                          simulate a data set that comes with the library
+  data make airfoil_geofno --from downloads/    convert a published one from the files you have
+  data make --from 'cases/*.vtu' --targets p 'U [m/s]' --cond table.csv -o mine.h5
+                                                your own results
+
+Simulated: {recipes}.
+Published (see datasets/published/README.md): {published}.
+`data make NAME --help` tells the options of each.
+"""
+
+
+def data(argv: list[str]) -> None:
+    """Run one action."""
+    actions = {"make": _make, "info": _info, "check": _check, "split": _split}
+    if argv and argv[0] in actions:
+        actions[argv[0]](argv[1:])
+        return
+    parser = Parser("lrsa-geo data", "ACTION ...", "Make, look at, check and split stores.")
+    parser.add_argument(
+        "action",
+        choices=list(actions),
+        help="make: simulate, convert or collect graphs; info: what is in a store; check: what is"
+        " wrong with it; split: which graphs train and test",
+    )
+    parser.parse_args(argv)
+
+
+def add_file_arguments(parser: Parser) -> None:
+    """What reading mesh files needs to be told."""
+    parser.add_argument(
+        "--cond",
+        type=str,
+        default=None,
+        help="CSV table of parameters: first column the file's name, then one column each",
+    )
+    parser.add_argument(
+        "--step", type=int, default=0, help="step of a time series, -1 for the last"
+    )
+    parser.add_argument(
+        "--skip-bad",
+        dest="skip_bad",
+        action="store_true",
+        help="leave out files that cannot be read, and list them at the end",
+    )
+
+
+def mesh_files(patterns: Iterable[str]) -> list[str]:
+    """Files named by paths, patterns (``**`` goes into folders) or folders, in natural order.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+    """
+    from lrsa_geo.data import MESH_SUFFIXES
+
+    files: list[str] = []
+    for pattern in patterns:
+        if Path(pattern).is_dir():
+            inside = map(str, Path(pattern).iterdir())
+            found = [name for name in inside if Path(name).suffix.lower() in MESH_SUFFIXES]
+        else:
+            found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
+        if not found:
+            raise ValueError(f"'{pattern}' matches no mesh file")
+        files += found
+    return sorted(dict.fromkeys(files), key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """case2 before case10."""
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
+
+
+def _make(argv: list[str]) -> None:
+    from lrsa_geo.data.datasets import PUBLISHED
+    from lrsa_geo.simulate import RECIPES
+
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name in RECIPES:
+        _make_recipe(name, argv[1:])
+    elif name in PUBLISHED:
+        _make_published(name, argv[1:])
+    elif name is None and argv and "--help" not in argv and "-h" not in argv:
+        _make_from_files(argv)
+    else:
+        parser = Parser(
+            "lrsa-geo data make",
+            "[NAME] [--from ...] [options]",
+            MAKE.format(recipes=", ".join(RECIPES), published=", ".join(PUBLISHED)),
+        )
+        if name is not None:
+            near = difflib.get_close_matches(name, [*RECIPES, *PUBLISHED], 1)
+            parser.error(
+                f"there is no data set '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+            )
+        _add_files_arguments(parser)
+        parser.parse_args(argv or ["--help"])
+
+
+def _make_recipe(name: str, argv: list[str]) -> None:
+    from lrsa_geo.simulate import make_store, recipe_class
+
+    parser = Parser(f"lrsa-geo data make {name}", "[options]", "Simulate a data set (resumable).")
+    _add_output(parser, f"datasets/{name}/{name}.h5")
+    parser.add_class_arguments(recipe_class(name), "recipe")
+    values = parser.instantiate(parser.parse_args(argv))
+    store = make_store(values.recipe, values.output, values.processes)
+    print(f"{store.path}: {len(store)} graphs")
+
+
+def _make_published(name: str, argv: list[str]) -> None:
+    from lrsa_geo.data.datasets import PUBLISHED, convert_published
+
+    parser = Parser(
+        f"lrsa-geo data make {name}",
+        "--from FOLDER [options]",
+        f"Convert {name}, which you find at\n{PUBLISHED[name].source}.",
+    )
+    parser.add_argument(
+        "--from", dest="source", type=str, required=True, help="folder of the files"
+    )
+    parser.add_argument(
+        "-o", "--output", type=str, default=f"{name}.h5", help="file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--val-share",
+        dest="val_share",
+        type=float,
+        default=0.05,
+        help="share of the published training graphs that is watched instead; 0 for none",
+    )
+    values = parser.parse_args(argv)
+    store = convert_published(name, values.source, values.output, values.val_share)
+    print(f"{store.path}: {len(store)} graphs; the published split is beside it")
+
+
+def _make_from_files(argv: list[str]) -> None:
+    from lrsa_geo.data import CondTable, collect
+
+    parser = Parser(
+        "lrsa-geo data make", "--from PATTERN ... --targets NAME ... -o FILE.h5", "Your own files."
+    )
+    _add_files_arguments(parser)
+    values = parser.parse_args(argv)
+    if not values.source or not values.targets:
+        parser.error("give --from and --targets, or the name of a data set")
+    store, failures = collect(
+        mesh_files(values.source),
+        values.output,
+        inputs=values.inputs,
+        targets=values.targets,
+        table=CondTable.read(values.cond) if values.cond else None,
+        boundary=values.boundary,
+        step=values.step,
+        skip_bad=values.skip_bad,
+        processes=values.processes,
+    )
+    for failure in failures:
+        print(f"left out: {failure.reason}")
+    print(f"{store.path}: {len(store)} graphs, {len(failures)} files left out")
+
+
+def _add_output(parser: Parser, default: str) -> None:
+    parser.add_argument(
+        "-o", "--output", type=str, default=default, help="file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=None, help="worker processes (default: one per core)"
+    )
+
+
+def _add_files_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=str,
+        nargs="+",
+        default=[],
+        help="mesh files, patterns of them in quotes ('cases/**/*.vtu'), or a folder of them",
+    )
+    parser.add_argument(
+        "--targets",
+        type=str,
+        nargs="+",
+        default=[],
+        help="fields to predict, of nodes or cells, perhaps with units: p 'U [m/s]'",
+    )
+    parser.add_argument(
+        "--inputs",
+        type=str,
+        nargs="+",
+        default=[],
+        help="fields that are known, and from the cells: boundary_distance boundary_offset normal",
+    )
+    parser.add_argument(
+        "--boundary",
+        type=str,
+        default="",
+        help="field of whole numbers that marks kinds of boundary (default: 1 on it, 0 inside)",
+    )
+    add_file_arguments(parser)
+    _add_output(parser, "data.h5")
+
+
+def _info(argv: list[str]) -> None:
+    from lrsa_geo.data import MeshStore, describe
+
+    parser = Parser("lrsa-geo data info", "FILE", "What a store holds; checks its digest.")
+    parser.add_argument("file", type=str, help="MeshStore (.h5)")
+    print(describe(MeshStore(parser.parse_args(argv).file)))
+
+
+def _check(argv: list[str]) -> None:
+    from lrsa_geo.data import MeshStore, Split, check_store, split_path
+
+    parser = Parser(
+        "lrsa-geo data check",
+        "FILE",
+        "Look for what spoils a training: NaN, broken cells, stray or doubled nodes, outliers, and\n"
+        "meshes that are both trained and tested on (if the store has been split). The exit status\n"
+        "is 1 if there is an error.",
+    )
+    parser.add_argument("file", type=str, help="MeshStore (.h5)")
+    store = MeshStore(parser.parse_args(argv).file)
+    splits = split_path(store.path)
+    split = Split.load(splits, len(store)) if splits.exists() else None
+    findings = check_store(store, split)
+    for finding in findings:
+        print(finding)
+    errors = sum(finding.serious for finding in findings)
+    about_split = f"split of {splits}" if split else "no split yet"
+    print(
+        f"{store.path}: {len(store)} graphs, {errors} errors, {len(findings) - errors} warnings;"
+        f" {about_split}"
+    )
+    if errors:
+        sys.exit(1)
+
+
+def _split(argv: list[str]) -> None:
+    from lrsa_geo.data import MeshStore, SplitRule, make_split, split_path
+
+    parser = Parser(
+        "lrsa-geo data split",
+        "FILE [options]",
+        "Choose which graphs train, are watched and test. FILE.split.json keeps it, and\n"
+        "`lrsa-geo train FILE.h5` uses it.",
+    )
+    parser.add_argument("file", type=str, help="MeshStore (.h5)")
+    parser.add_argument(
+        "--by",
+        type=SplitRule,
+        default="random",
+        help="random; geometry: graphs on one mesh stay together; nodes: test the largest meshes",
+    )
+    parser.add_argument("--val", type=float, default=0.05, help="share to watch")
+    parser.add_argument("--test", type=float, default=0.15, help="share to test on")
+    parser.add_argument("--seed", type=int, default=0, help="of the random order")
+    values = parser.parse_args(argv)
+    store = MeshStore(values.file)
+    split = make_split(store, values.by, values.val, values.test, values.seed)
+    path = split_path(store.path)
+    split.save(path)
+    print(f"{path}: {len(split.train)} train, {len(split.val)} watched, {len(split.test)} test")

@@ -1,0 +1,170 @@
+"""Predict with a trained surrogate: graphs, stores and mesh files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lrsa_geo.data import (
+    WRITTEN_SUFFIXES,
+    CondTable,
+    Field,
+    GraphReader,
+    MeshError,
+    MeshStore,
+    column_slices,
+    write_mesh,
+)
+from lrsa_geo.train.folder import RunFolder
+from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.surrogate import Surrogate
+
+
+def load_surrogate(folder: Path) -> Surrogate:
+    """The trained model of a run folder.
+
+    Raises:
+        FileNotFoundError: the run has no finished model.
+    """
+    run = RunFolder(folder)
+    if not run.model.exists():
+        hint = "train it to the end with --resume" if run.config.exists() else "not a run"
+        raise FileNotFoundError(f"{run.model} does not exist: {hint}")
+    return Surrogate.load(run.model)
+
+
+def predict(surrogate: Surrogate, data: Data) -> Tensor:
+    """Fields at the nodes of one graph in physical units, ``[N, K]``."""
+    with torch.inference_mode():
+        return surrogate(data)
+
+
+def result_fields(prediction: Tensor, data: Data, fields: Iterable[Field]) -> dict[str, Tensor]:
+    """Named node fields for a mesh file: the prediction and, where truth is known, the error.
+
+    ``von_mises`` is the truth, ``von_mises_predicted`` and ``von_mises_error`` what they say.
+    """
+    result = {}
+    for name, columns in column_slices(fields).items():
+        guess = prediction[:, columns]
+        result[f"{name}_predicted"] = guess
+        if data.get("y") is not None:
+            result[name] = data.y[:, columns]
+            result[f"{name}_error"] = guess - data.y[:, columns]
+    return {name: values.squeeze(1) for name, values in result.items()}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction that was written.
+
+    Attributes:
+        output: mesh file.
+        num_nodes: its nodes.
+        errors: relative L2 of each field, empty where the truth is not known.
+    """
+
+    output: Path
+    num_nodes: int
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+def predict_graph(
+    surrogate: Surrogate, store: MeshStore, number: int, output: str | Path
+) -> Prediction:
+    """Predict a graph of a store and write it to a mesh file.
+
+    Raises:
+        ValueError: there is no such graph.
+        MeshError: the file cannot be written.
+    """
+    if number >= len(store):
+        raise ValueError(
+            f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
+        )
+    data = store[number]
+    return _write(surrogate, data, data, Path(output))
+
+
+def predict_files(
+    surrogate: Surrogate,
+    files: Iterable[str],
+    output: str | Path,
+    *,
+    table: CondTable | None = None,
+    step: int = 0,
+    skip_bad: bool = False,
+) -> Iterator[Prediction]:
+    """Predict the fields of mesh files, one after the other.
+
+    Each result is the mesh with its own fields, the predicted ones and, where the file has the
+    truth, their errors.
+
+    Args:
+        surrogate: its inputs are looked for in the files by name.
+        files: mesh files.
+        output: a folder, which gets ``NAME.vtu`` for each; or the mesh file for a single one.
+        table: parameters of the files, if the surrogate reads some.
+        step: of a time series.
+        skip_bad: report files that cannot be used on the standard error and go on.
+
+    Raises:
+        MeshError: a file cannot be read or lacks a field, and ``skip_bad`` is false.
+        ValueError: two files would be written to one place.
+    """
+    files = list(files)
+    is_file = len(files) == 1 and Path(output).suffix.lower() in WRITTEN_SUFFIXES
+    names = {file: Path(file).stem for file in files}
+    if len(set(names.values())) < len(names):  # one/a.vtu and two/a.vtu
+        names = {file: "_".join(Path(file).with_suffix("").parts).strip("/._") for file in files}
+    targets = {
+        file: Path(output) if is_file else Path(output) / f"{name}.vtu"
+        for file, name in names.items()
+    }
+    if len(set(targets.values())) < len(targets) or any(
+        target.exists() and target.samefile(file) for file, target in targets.items()
+    ):
+        raise ValueError(f"{output}: results would overwrite each other or their meshes")
+    signature = surrogate.signature
+    reader = GraphReader(
+        inputs=signature.fields.get("x", ()),
+        targets=signature.fields["y"],
+        cond=signature.fields.get("cond", ()),
+        boundary=signature.marker_field if signature.num_markers else "",
+        step=step,
+    )
+    for file, target in targets.items():
+        try:
+            mesh, data = reader.read(file, table and table.of(file), truth=False)
+            if data.pos.shape[1] != signature.pos_dim:
+                raise MeshError(
+                    f"{file}: has positions in {data.pos.shape[1]} dimensions, the model was"
+                    f" trained in {signature.pos_dim}"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield _write(surrogate, data, mesh, target)
+        except MeshError as error:
+            if not skip_bad:
+                raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
+            print(f"left out: {error}", file=sys.stderr)
+
+
+def _write(surrogate: Surrogate, data: Data, mesh: Data, output: Path) -> Prediction:
+    fields = surrogate.signature.fields["y"]
+    guess = predict(surrogate, data)
+    result = result_fields(guess, data, fields)
+    known = mesh.get("point_data") or {}
+    write_mesh(output, mesh, {n: values for n, values in result.items() if n not in known})
+    if data.get("y") is None:
+        return Prediction(output, len(data.pos))
+    graph = torch.zeros(len(data.pos), dtype=torch.long)
+    errors = relative_l2(guess, data.y, graph, 1, fields)[0]
+    return Prediction(
+        output, len(data.pos), {f.name: float(e) for f, e in zip(fields, errors, strict=True)}
+    )
