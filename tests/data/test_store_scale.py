@@ -106,11 +106,11 @@ def test_any_of_thousands_of_graphs_is_found(many: MeshStore):
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_read_thousands_of_graphs_in_any_order(many: MeshStore, context):
-    order = torch.randperm(3000).tolist()
+def test_workers_read_graphs_out_of_thousands_in_any_order(many: MeshStore, context):
+    order = torch.randperm(3000)[:400].tolist()
     many[0]  # the parent has it open
     loader = DataLoader(
-        many, batch_size=None, sampler=order, num_workers=3, multiprocessing_context=context
+        many, batch_size=None, sampler=order, num_workers=2, multiprocessing_context=context
     )
     sums = {i: data.y.sum().item() for i, data in zip(order, loader, strict=True)}
     wanted = many.read("y")
