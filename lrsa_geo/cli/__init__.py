@@ -152,7 +152,7 @@ def _predict(argv: list[str]) -> None:
     if len(values.input) == 1 and file.endswith(".h5"):
         if not number.isdecimal():
             raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
-        results = [predict_graph(surrogate, MeshStore(file), int(number), values.output)]
+        results = iter([predict_graph(surrogate, MeshStore(file), int(number), values.output)])
     else:
         table = CondTable.read(values.cond) if values.cond else CondTable()
         results = predict_files(

@@ -231,9 +231,9 @@ def _check(argv: list[str]) -> None:
     parser = Parser(
         "lrsa-geo data check",
         "FILE",
-        "Look for what spoils a training: NaN, broken cells, stray or doubled nodes, outliers, and\n"
-        "meshes that are both trained and tested on (if the store has been split). The exit status\n"
-        "is 1 if there is an error.",
+        "Look for what spoils a training: NaN, broken cells, stray or doubled nodes, outliers,\n"
+        "and meshes that are both trained and tested on (if the store has been split). The exit\n"
+        "status is 1 if there is an error.",
     )
     parser.add_argument("file", type=str, help="MeshStore (.h5)")
     store = MeshStore(parser.parse_args(argv).file)

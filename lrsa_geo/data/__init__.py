@@ -27,6 +27,7 @@ from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.parts import Failure, Parts, SampleError
 from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
 from lrsa_geo.data.store import MeshStore, StoreError
+from lrsa_geo.data.store_migrate import migrate
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
 from lrsa_geo.data.transforms import CellsToEdges, EdgeGeometry, KNNEdges, NodeMeasure, RadiusEdges
 
@@ -67,6 +68,7 @@ __all__ = [
     "describe",
     "geometry_keys",
     "make_split",
+    "migrate",
     "mirrored",
     "node_to_cell",
     "read_mesh",

@@ -141,7 +141,7 @@ def predict_files(
     )
     for file, target in targets.items():
         try:
-            mesh, data = reader.read(file, table and table.of(file), truth=False)
+            mesh, data = reader.read(file, table.of(file) if table else None, truth=False)
             if data.pos.shape[1] != signature.pos_dim:
                 raise MeshError(
                     f"{file}: has positions in {data.pos.shape[1]} dimensions, the model was"
