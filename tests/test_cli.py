@@ -55,6 +55,9 @@ def test_train_evaluate_predict(here, capsys):
             atol=1e-6 * np.abs(truth).max(),
         )
 
+    assert main(["predict", "runs/small", "cells.h5:24", "-o", "cell.vtu"]) == 1
+    assert "cells.h5 has the graphs 0 to 23" in capsys.readouterr().err
+
 
 def test_a_second_run_gets_a_folder_of_its_own(here, capsys):
     assert main(["train", "small.yaml"]) == 0
@@ -71,7 +74,7 @@ def test_a_second_run_gets_a_folder_of_its_own(here, capsys):
 def test_data_make_and_info(here, capsys):
     arguments = ["--recipe.samples", "3", "--recipe.min_nodes", "150", "--recipe.max_nodes", "160"]
     assert (
-        main(["data", "make", "elasticity", "-o", "three.h5", "--processes", "1", *arguments]) == 0
+        main(["data", "make", "elasticity", "-o", "three.h5", "--processes", "0", *arguments]) == 0
     )
     assert main(["data", "info", "three.h5"]) == 0
     printed = capsys.readouterr().out
@@ -86,7 +89,8 @@ def test_data_make_and_info(here, capsys):
         (["train", "small.yaml", "--model.chanels", "3"], "did you mean --model.channels?"),
         (["train", "small.yaml", "--model.channels", "many"], "model.channels"),
         (["train", "bad.yaml"], "did you mean --model.num_latents?"),
-        (["data", "make", "elastic"], "elasticity"),
+        (["data", "make", "elastic"], "did you mean 'elasticity'?"),
+        (["data", "make", "--from", "*.vtu"], "give --from and --targets, or the name"),
         (["data", "make", "elasticity", "--recipe.sampels", "3"], "--recipe.samples"),
         (["predict", "runs/none"], "input"),
         (["tarin"], "train"),
@@ -110,7 +114,9 @@ def test_wrong_calls_are_refused_with_the_nearest_name(here, capsys, arguments, 
         (["train", "small.yaml", "--data.path", "no.h5"], "no.h5: no such file"),
         (["evaluate", "runs/none"], "runs/none/model.safetensors does not exist: not a run"),
         (["predict", "runs/none", "cells.h5", "-o", "a.vtu"], "expected FILE.h5:NUMBER"),
-        (["predict", "runs/none", "cells.h5:24", "-o", "a.vtu"], "has the graphs 0 to 23"),
+        (["predict", "runs/none", "no/*.vtu", "-o", "a"], "runs/none/model.safetensors does not"),
+        (["data", "make", "pipe_geofno", "--from", "."], "file 'pipe/Pipe_X.npy' is missing"),
+        (["data", "make", "--from", "*.vtu", "--targets", "p"], "'*.vtu' matches no mesh file"),
         (["data", "info", "small.yaml"], "small.yaml: not a readable HDF5 MeshStore"),
     ],
 )
@@ -124,7 +130,19 @@ def test_errors_are_one_line_and_name_the_culprit(here, capsys, arguments, messa
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["data"], ["data", "make"], ["data", "info"], ["train"], ["evaluate"], ["predict"]],
+    [
+        [],
+        ["data"],
+        ["data", "make"],
+        ["data", "info"],
+        ["data", "check"],
+        ["data", "split"],
+        ["data", "make", "elasticity"],
+        ["data", "make", "airfrans"],
+        ["train"],
+        ["evaluate"],
+        ["predict"],
+    ],
 )
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as leaving:

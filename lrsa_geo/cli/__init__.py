@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,19 +148,19 @@ def _predict(argv: list[str]) -> None:
     parser.add_argument("-o", "--output", type=str, required=True, help="folder, or a mesh file")
     add_file_arguments(parser)
     values = parser.parse_args(argv)
-    surrogate = load_surrogate(Path(values.run))
     file, _, number = values.input[0].rpartition(":")
-    if len(values.input) == 1 and file.endswith(".h5"):
-        if not number.isdecimal():
-            raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
+    graph_of_store = re.search(r"\.h5(:|$)", values.input[0]) is not None and len(values.input) == 1
+    if graph_of_store and not (file.endswith(".h5") and number.isdecimal()):
+        raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
+    surrogate = load_surrogate(Path(values.run))
+    if graph_of_store:
         results = iter([predict_graph(surrogate, MeshStore(file), int(number), values.output)])
     else:
-        table = CondTable.read(values.cond) if values.cond else CondTable()
         results = predict_files(
             surrogate,
             mesh_files(values.input),
             values.output,
-            table=table,
+            table=CondTable.read(values.cond) if values.cond else None,
             step=values.step,
             skip_bad=values.skip_bad,
         )

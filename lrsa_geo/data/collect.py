@@ -129,7 +129,7 @@ def collect(
             decides which fields are vectors.
         table: graph-level parameters.
         skip_bad: leave out files that cannot be read, instead of stopping at the first.
-        processes: by default one per core.
+        processes: by default one per core; 0 for none but this one.
 
     Returns:
         The store, and which files were left out and why.

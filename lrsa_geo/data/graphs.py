@@ -195,10 +195,11 @@ def _node_field(mesh: Data, name: str, where: object, geometry: bool) -> Tensor:
             raise MeshError(f"{where}: input '{name}': {error}") from error
     else:
         known = [*mesh.point_data, *mesh.cell_data, *(GEOMETRY if geometry else ())]
-        near = difflib.get_close_matches(name, known, 1)
+        by_lower = {other.lower(): other for other in known}
+        near = difflib.get_close_matches(name.lower(), by_lower, 1)
         raise MeshError(
             f"{where}: has no field '{name}', it has {', '.join(known) or 'none'}"
-            + (f"; did you mean '{near[0]}'?" if near else "")
+            + (f"; did you mean '{by_lower[near[0]]}'?" if near else "")
         )
     if values.is_complex():
         raise MeshError(f"{where}: field '{name}' is complex, expected real numbers")

@@ -87,7 +87,7 @@ class Parts:
             on_failure: is told of each that failed and says which others to make in its place; what
                 it raises ends the call.
             label: for the progress bar.
-            processes: by default one per core.
+            processes: by default one per core; 0 for none but this one.
 
         Returns:
             The indices that were made, in order.
@@ -106,6 +106,9 @@ class Parts:
                     finished.append(outcome)
                 progress.update()
 
+            if processes == 0:
+                while waiting:
+                    finish(job(waiting.popleft()))
             while waiting:
                 suspects = _work(job, waiting, processes or os.cpu_count() or 1, finish)
                 for index in suspects:  # one of them ended its process; which one, each alone shows

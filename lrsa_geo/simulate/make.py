@@ -73,7 +73,7 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
     Args:
         recipe: what to make.
         path: HDF5 file.
-        processes: worker processes, by default one per core.
+        processes: worker processes, by default one per core; 0 for none but this one.
 
     Raises:
         SampleError: more than a fifth of the samples failed.

@@ -79,11 +79,10 @@ class SurrogateModule(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and OneCycle over the whole run."""
         optimizer = self._optimizer()
+        steps = max(4, int(self.trainer.estimated_stepping_batches))
+        warmup = max(self.optim.warmup, 2 / steps)  # PyTorch divides by zero at a single step
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            self.optim.lr,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.optim.warmup,
+            optimizer, self.optim.lr, total_steps=steps, pct_start=warmup
         )
         return {
             "optimizer": optimizer,
