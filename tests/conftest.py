@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.simulate import make_store, recipe_class
 
 torch.set_num_threads(1)
+settings.register_profile("fuzz", max_examples=10_000)
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,9 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     """Look through all graphs of a store.
 
     Errors: values that are NaN or infinite, cells without area or volume, a graph without nodes,
-    the same mesh in two parts of the split. Warnings: nodes of no cell, several nodes at one place,
-    cells turned the other way than most, values of a field far beyond those of the other graphs.
+    the same mesh in two parts of the split. Warnings: nodes without a target (NaN in ``y``), nodes
+    of no cell, several nodes at one place, cells turned the other way than most, values of a field
+    far beyond those of the other graphs.
 
     Args:
         store: what to check; its digest is checked too.
@@ -79,6 +80,13 @@ def _of_graph(data: Data) -> Iterator[tuple[str, bool]]:
         if data.get(array) is not None:
             values = data[array].numpy()
             bad = ~np.isfinite(values)
+            if array == "y" and np.isnan(values).any():
+                bad &= ~np.isnan(values)
+                nodes = np.isnan(values).any(1)
+                yield (
+                    f"{nodes.sum():,} nodes lack a target (NaN), first node {nodes.argmax()}",
+                    False,
+                )
             if bad.any():
                 row = int(np.nonzero(bad)[0][0])
                 yield (

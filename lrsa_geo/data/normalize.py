@@ -40,7 +40,8 @@ class Normalizer(nn.Module):
     - positions: shifted and scaled by one factor, so that the training meshes fill [-1, 1] along
       their longest axis and shapes keep their proportions;
     - ``x``, ``cond``: each column to mean 0 and standard deviation 1;
-    - ``y``: likewise, but the components of a vector share one scale.
+    - ``y``: likewise, but the components of a vector share one scale. Nodes where ``y`` is NaN have
+      no target and do not count.
 
     Args:
         pos_dim: D.
@@ -63,8 +64,9 @@ class Normalizer(nn.Module):
         self.pos.set((low + high) / 2, ((high - low).max() / 2).expand(len(low)))
         for array in self.fields:
             values = torch.cat([data[array] for data in graphs]).double()
-            scale = values.std(0, correction=0)
+            mean = values.nanmean(0)
+            scale = (values - mean).square().nanmean(0).sqrt()
             if array == "y":
                 for columns in column_slices(self.fields["y"]).values():
                     scale[columns] = scale[columns].square().mean().sqrt()
-            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(values.mean(0), scale)
+            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(mean, scale)

@@ -17,8 +17,9 @@ def relative_l2(
         e_{g,f} = \Big(\sum_{i \in g} |\hat y_{i,f} - y_{i,f}|^2 \Big/
                        \sum_{i \in g} |y_{i,f}|^2\Big)^{1/2}
 
-    with :math:`|\cdot|` over the components of a vector field. A field that is zero on a graph is
-    measured against the smallest normal number: a prediction of exactly zero has the error zero.
+    with :math:`|\cdot|` over the components of a vector field. Nodes whose truth is NaN have none
+    and do not count. A field that is zero on a graph is measured against the smallest normal
+    number: a prediction of exactly zero has the error zero.
 
     Args:
         prediction: ``[R, K]``.
@@ -38,9 +39,11 @@ def relative_l2(
         squares = torch.stack(per_field, dim=1)
         return squares.new_zeros(num_graphs, len(fields)).index_add(0, batch, squares)
 
+    difference = torch.where(truth.isnan(), 0, prediction - truth)
+    truth = truth.nan_to_num(0, torch.inf, -torch.inf)
     smallest = torch.finfo(truth.dtype).tiny
     return (
-        (squared_norm(prediction - truth) / squared_norm(truth).clamp(min=smallest))
+        (squared_norm(difference) / squared_norm(truth).clamp(min=smallest))
         .clamp(min=smallest)
         .sqrt()
     )

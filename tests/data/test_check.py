@@ -48,6 +48,13 @@ def test_not_a_number(tmp_path):
     assert found == "error   graph 0: 'y' is NaN or infinite at 1 places, first in row 2"
 
 
+def test_a_missing_target_is_worth_a_look(tmp_path):
+    partial = square()
+    partial.y[2] = torch.nan
+    (found,) = findings(tmp_path, partial)
+    assert found == "warning graph 0: 1 nodes lack a target (NaN), first node 2"
+
+
 def test_stray_and_doubled_nodes(tmp_path):
     bad = square()
     bad.pos = torch.cat([bad.pos, bad.pos[:1]])

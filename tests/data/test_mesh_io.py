@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch_geometric.data import Batch, Data
@@ -1061,11 +1061,12 @@ DAMAGE = st.one_of(
 
 @given(choice=st.integers(0, 10**6), damage=st.lists(DAMAGE, min_size=1, max_size=3))
 @settings(
-    max_examples=600,
+    max_examples=max(600, settings().max_examples),
     deadline=5000,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_damaged_files_are_read_or_refused(tmp_path, seeds, choice, damage):
+    """More of it, with statistics: add `--hypothesis-profile fuzz --hypothesis-show-statistics`."""
     name = sorted(seeds)[choice % len(seeds)]
     content = bytearray(seeds[name])
     for kind, where, what in damage:
@@ -1081,8 +1082,10 @@ def test_damaged_files_are_read_or_refused(tmp_path, seeds, choice, damage):
     try:
         data = read_mesh(path)
     except MeshError as refused:
+        event("refused")
         message = str(refused)
     else:
+        event("read")
         message = f"{name} is read"
         assert torch.isfinite(data.pos).all()
     assert name in message

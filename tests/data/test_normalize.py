@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
-from lrsa_geo.data import Normalizer
+from lrsa_geo.data import Field, MeshStore, Normalizer
 
 
 def fitted(cells, indices) -> Normalizer:
@@ -46,3 +47,13 @@ def test_only_the_given_graphs_are_read(cells):
 def test_a_constant_column_is_left_at_scale_one(cells):
     normalizer = fitted(cells, [0])  # one graph: its condition is constant
     assert normalizer.cond.scale.tolist() == [1]
+
+
+def test_nodes_without_a_target_do_not_count(tmp_path):
+    described = {"y": (Field("p"),)}
+    y = torch.tensor([[1.0], [torch.nan], [3.0]])
+    store = MeshStore.write(tmp_path / "s.h5", [Data(pos=torch.rand(3, 2), y=y)], described)
+    normalizer = Normalizer(2, described)
+    normalizer.fit(store, [0])
+    assert normalizer.y.shift.tolist() == [2]
+    assert normalizer.y.scale.tolist() == [1]

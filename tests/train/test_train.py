@@ -264,6 +264,17 @@ def test_impossible_splits(split):
         split_of(DataConfig(split=split), 24)
 
 
+def test_nodes_without_a_truth_count_neither_as_error_nor_in_the_gradient():
+    fields = (Field("a"), Field("v", components=("x", "y")))
+    truth = torch.tensor([[1.0, 2, 3], [torch.nan, 5, 6], [2, torch.nan, torch.nan]])
+    guess = torch.tensor([[2.0, 2, 3], [9, 5, 7], [2, 9, 9]], requires_grad=True)
+    errors = relative_l2(guess, truth, torch.zeros(3).long(), 1, fields)
+    torch.testing.assert_close(errors, torch.tensor([[(1 / 5) ** 0.5, (1 / 74) ** 0.5]]))
+    errors.sum().backward()
+    assert guess.grad.isfinite().all()
+    assert not guess.grad[truth.isnan()].any()
+
+
 def test_relative_l2_by_hand():
     fields = (Field("a"), Field("v", "m", ("x", "y")))
     truth = torch.tensor([[3.0, 1, 0], [4, 0, 1], [2, 0, 0]])

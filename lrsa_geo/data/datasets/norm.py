@@ -192,7 +192,7 @@ class HeatTransfer(PublishedSet):
     A graph is both meshes: first the ``inputs`` nodes of the surface, with measure 1 and boundary
     1, then the ``outputs`` nodes of the solid, with measure 0 and boundary 0. By the layer's rule a
     node of measure 0 is passive: the solid reads the field and does not influence it. ``x`` is 0 in
-    the solid; ``y`` is 0 on the surface, where no target exists: leave it out of losses and errors.
+    the solid; ``y`` is NaN on the surface, where no target exists: losses and errors leave it out.
 
     Files: ``HeatTransfer.mat`` with ``input [samples, inputs]``, ``output [samples, outputs]``;
     ``lbe_ev_input.mat`` with the triangles, ``Part_Mesh.mat`` with the tetrahedra.
@@ -217,6 +217,7 @@ class HeatTransfer(PublishedSet):
         _NODE_BY_NODE,
         "only the nodes of the solid (boundary 0) have a target",
     )
+    partial: ClassVar[bool] = True
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -243,7 +244,7 @@ class HeatTransfer(PublishedSet):
         cells = cell_tensors([*triangles, *shifted])
 
         def graph(case: int) -> Data:
-            x, y = torch.zeros(len(pos), 1), torch.zeros(len(pos), 1)
+            x, y = torch.zeros(len(pos), 1), torch.full((len(pos), 1), torch.nan)
             x[is_input, 0], y[~is_input, 0] = floats(given[case]), floats(target[case])
             measure, boundary = is_input.float(), is_input.to(torch.int8)
             return Data(pos=pos, x=x, y=y, measure=measure, boundary=boundary, **cells)

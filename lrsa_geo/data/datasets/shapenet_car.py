@@ -37,7 +37,7 @@ class ShapeNetCar(PublishedSet):
     ``press.npy``, the pressure at the points of the surface. Folder param0 is the test.
 
     Nodes of a graph: the points around the car that are not on its surface, then the points of the
-    surface that belong to a quad (boundary 1). The pressure is 0 where there is none.
+    surface that belong to a quad (boundary 1). Targets are NaN where there are none.
     """
 
     cars: tuple[int, ...] = (100, 99, 97, 100, 100, 96, 100, 98, 99)
@@ -49,6 +49,7 @@ class ShapeNetCar(PublishedSet):
         "only the pressure on the surface (boundary 1) has a meaning",
         "others keep the surface's points of no quad (96 of 3,682): they are left out here",
     )
+    partial: ClassVar[bool] = True
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -124,7 +125,7 @@ def _graph(car: Path) -> Data:
     x[:first, 0] = distance[outside]
     x[:first, 1:] = (points - skin[nearest])[outside] / distance[outside, None]
     x[first:, 1:] = outward_normals(skin, quads)
-    y = np.zeros((first + len(skin), 4))
+    y = np.full((first + len(skin), 4), np.nan)
     y[node, :3] = velocity
     y[first:, 3] = pressure[used]
     return Data(
