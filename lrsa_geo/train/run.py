@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lrsa_geo import plot
@@ -102,16 +102,17 @@ def _trainer(config: TrainConfig, run: RunFolder, history: History) -> lightning
     logger = None
     if find_spec("tensorboard"):
         logger = TensorBoardLogger(run.path, name=None, version="tensorboard")
+    callbacks: list[lightning.Callback] = [
+        history,
+        ModelCheckpoint(run.checkpoint.parent, run.checkpoint.stem, enable_version_counter=False),
+    ]
+    if config.trainer.enable_progress_bar:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))  # drawing takes time, too
     return lightning.Trainer(
         **flags,
         default_root_dir=run.path,
         logger=logger or False,
-        callbacks=[
-            history,
-            ModelCheckpoint(
-                run.checkpoint.parent, run.checkpoint.stem, enable_version_counter=False
-            ),
-        ],
+        callbacks=callbacks,
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )

@@ -182,7 +182,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_an_unbroken_run(cells_file,
 
 def test_a_nan_in_the_data_stops_the_run_and_names_the_graphs(cells, tmp_path):
     graphs = list(cells)
-    graphs[7].y[3, 0] = torch.nan
+    graphs[7].x[3, 0] = torch.nan
     store = MeshStore.write(tmp_path / "nan.h5", graphs, cells.fields)
     with pytest.raises(
         NonFiniteLossError, match=r"the loss is nan in epoch 0, batch \d, graphs \["

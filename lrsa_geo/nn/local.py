@@ -1,0 +1,223 @@
+"""Message passing over mesh edges: what the global blocks, a low-pass filter, do not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch_geometric.utils import segment
+
+from lrsa_geo.nn.pointwise import Linear, reset_children
+
+# Bytes of messages that are worked on at a time: on a CPU they stay in its cache.
+_CHUNK_BYTES = {"cpu": 1 << 18, "cuda": 1 << 28}
+
+
+class EdgeLayout:
+    """The edges of a batch in the order that sums need, worked out once for all layers.
+
+    Attributes:
+        num_nodes: N.
+        length: ``[E]`` distance between the two ends of each edge, sorted by target.
+        weight: ``[E]`` share of each edge in the mean of its target; they add up to 1 or 0.
+        incoming: the edges sorted by target: where they come from.
+        outgoing: the edges sorted by source: where they go to.
+        to_outgoing: ``[E]`` number, by target, of each edge sorted by source.
+    """
+
+    def __init__(
+        self,
+        edge_index: Tensor,
+        pos: Tensor,
+        measure: Tensor | None = None,
+        graph: Tensor | None = None,
+    ) -> None:
+        """Args:
+        edge_index: ``[2, E]`` from node ``edge_index[0]`` to node ``edge_index[1]``, any order.
+        pos: ``[N, D]``.
+        measure: ``[N]`` weight of the messages from a node; 1 by default.
+        graph: ``[N]`` graph of each node: no edge may join two.
+
+        Raises:
+            ValueError: an edge points at no node, or from one graph to another.
+        """
+        num_nodes = len(pos)
+        _check_edges(edge_index, num_nodes, graph)
+        source, target = edge_index
+        if bool((target[1:] < target[:-1]).any()):
+            order = torch.argsort(target, stable=True)
+            source, target = source[order], target[order]
+        self.num_nodes = num_nodes
+        self.length = (pos[source] - pos[target]).norm(dim=1)
+        self.to_outgoing = torch.argsort(source, stable=True)
+        self.incoming = _Sorted(target, source, num_nodes)
+        self.outgoing = _Sorted(source[self.to_outgoing], target[self.to_outgoing], num_nodes)
+        share = torch.ones_like(self.length) if measure is None else measure[source]
+        total = self.incoming.sum(share)[target]
+        self.weight = torch.where(total > 0, share / total, 0)
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Weighted mean over the edges to each node, ``[E, C]`` sorted by target -> ``[N, C]``."""
+        return self.incoming.sum(rows * self.weight[:, None])
+
+
+class _Sorted:
+    """Edges in groups: those that share an end, node by node.
+
+    Attributes:
+        ptr: ``[N + 1]`` edges ``ptr[i]:ptr[i + 1]`` belong to node i.
+        near: ``[E]`` the node that each edge belongs to.
+        far: ``[E]`` its other end.
+    """
+
+    def __init__(self, near: Tensor, far: Tensor, num_nodes: int) -> None:
+        self.near, self.far = near, far
+        counts = torch.bincount(near, minlength=num_nodes)
+        self.ptr = F.pad(counts.cumsum(0), (1, 0))
+        self._starts = self.ptr.tolist()
+
+    def sum(self, rows: Tensor) -> Tensor:
+        """Sum over the edges of each node, ``[E, ...]`` -> ``[N, ...]``."""
+        return segment(rows, self.ptr, "sum")
+
+    def chunks(self, channels: int) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Neighbouring nodes, their edges, and the pointer among these."""
+        device = self.ptr.device.type
+        limit = max(1, _CHUNK_BYTES.get(device, 1 << 28) // (4 * channels))
+        starts, first = self._starts, 0
+        while first < len(starts) - 1:
+            last = first + 1
+            while last < len(starts) - 1 and starts[last + 1] - starts[first] <= limit:
+                last += 1
+            edges = slice(starts[first], starts[last])
+            yield slice(first, last), edges, self.ptr[first : last + 1] - starts[first]
+            first = last
+
+
+def _check_edges(edge_index: Tensor, num_nodes: int, graph: Tensor | None) -> None:
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
+        raise ValueError(
+            f"`edge_index` has shape {list(edge_index.shape)} and type {edge_index.dtype}, expected"
+            " [2, E] integers"
+        )
+    if not edge_index.numel():
+        return
+    low, high = int(edge_index.min()), int(edge_index.max())
+    if low < 0 or high >= num_nodes:
+        raise ValueError(
+            f"`edge_index` points at nodes {low} to {high}, expected 0 to {num_nodes - 1}"
+        )
+    if graph is not None and bool((graph[edge_index[0]] != graph[edge_index[1]]).any()):
+        edge = int((graph[edge_index[0]] != graph[edge_index[1]]).nonzero()[0])
+        raise ValueError(
+            f"`edge_index` joins nodes of two graphs: edge {edge} goes from node"
+            f" {int(edge_index[0, edge])} to node {int(edge_index[1, edge])}"
+        )
+
+
+class MeshConv(nn.Module):
+    r"""Messages along mesh edges, averaged at the node that they reach.
+
+    .. math::
+        m_{ij} = \mathrm{relu}\big(A h_i + B h_j + R (p_j - p_i) + r |p_j - p_i| + b\big), \qquad
+        y_i = O \, \frac{\sum_{j} w_j \, m_{ij}}{\sum_{j} w_j}
+
+    over the edges from j to i, w being the measure of the nodes or 1. Messages see both ends and
+    the relative position: shifting the graph changes nothing. A node without incoming edges gets
+    O 0. All matrix products are on nodes (:math:`R (p_j - p_i)` is a difference of two of them);
+    what remains on edges is a sum and the activation, recomputed in the backward pass, so that
+    nothing of size E x C is kept.
+
+    Args:
+        channels: C.
+        pos_dim: D.
+
+    Shapes:
+        - **x** ``(N, C)``, **pos** ``(N, D)``, **edges** made of ``edge_index`` ``(2, E)``
+        - **output** ``(N, C)``
+    """
+
+    def __init__(self, channels: int, pos_dim: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.pos_dim = pos_dim
+        self.ends = Linear(channels, 2 * channels)
+        self.offset = Linear(pos_dim, channels, bias=False)
+        self.length = nn.Parameter(torch.empty(channels))
+        self.out = Linear(channels, channels, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        reset_children(self)
+        nn.init.normal_(self.length, std=0.02)
+
+    def forward(self, x: Tensor, pos: Tensor, edges: Tensor | EdgeLayout) -> Tensor:
+        """Mix neighbours.
+
+        Args:
+            x: node features.
+            pos: positions.
+            edges: ``edge_index``, or a ready :class:`EdgeLayout`, worth building once when several
+                layers see the same batch.
+        """
+        layout = edges if isinstance(edges, EdgeLayout) else EdgeLayout(edges, pos)
+        at_target, at_source = self.ends(x).chunk(2, dim=1)
+        offset = self.offset(pos)
+        means = _mean_of_messages(at_target - offset, at_source + offset, self.length, layout)
+        return self.out(means)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.channels}, pos_dim={self.pos_dim})"
+
+
+def _mean_of_messages(a: Tensor, b: Tensor, r: Tensor, layout: EdgeLayout) -> Tensor:
+    """mean_j relu(a_i + b_j + r |p_j - p_i|), ``[N, C]``."""
+    return _MeanOfMessages.apply(a, b, r, layout)
+
+
+class _MeanOfMessages(torch.autograd.Function):
+    """Forward and backward walk through groups of edges; only the nodes' features are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, r: Tensor, layout: EdgeLayout) -> Tensor:
+        ctx.save_for_backward(a, b, r)
+        ctx.layout = layout
+        means = torch.empty_like(a)
+        edges = layout.incoming
+        for nodes, part, ptr in edges.chunks(a.shape[1]):
+            message = _before_relu(a, b, r, edges, part, layout.length[part]).relu_()
+            message *= layout.weight[part, None]
+            means[nodes] = segment(message, ptr, "sum")
+        return means
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        a, b, r = ctx.saved_tensors
+        layout: EdgeLayout = ctx.layout
+        grad_a, grad_b, grad_r = torch.empty_like(a), torch.empty_like(b), torch.zeros_like(r)
+        for nodes, part, ptr in layout.incoming.chunks(a.shape[1]):
+            edges, length = layout.incoming, layout.length[part]
+            passed = _before_relu(a, b, r, edges, part, length) > 0
+            here = grad[edges.near[part]] * layout.weight[part, None] * passed
+            grad_a[nodes] = segment(here, ptr, "sum")
+            grad_r += length @ here
+        for nodes, part, ptr in layout.outgoing.chunks(a.shape[1]):
+            edges, number = layout.outgoing, layout.to_outgoing[part]
+            passed = _before_relu(b, a, r, edges, part, layout.length[number]) > 0
+            here = grad[edges.far[part]] * layout.weight[number, None] * passed
+            grad_b[nodes] = segment(here, ptr, "sum")
+        return grad_a, grad_b, grad_r, None
+
+
+def _before_relu(
+    near: Tensor, far: Tensor, r: Tensor, edges: _Sorted, part: slice, length: Tensor
+) -> Tensor:
+    z = far[edges.far[part]]
+    z += near[edges.near[part]]
+    return z.addcmul_(length[:, None], r)

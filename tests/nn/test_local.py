@@ -1,0 +1,169 @@
+"""Message passing: the formula written out, invariances, gradients, and edges that are wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Batch, Data
+
+from lrsa_geo.nn import EdgeLayout, MeshConv, local
+
+sizes = st.tuples(st.integers(1, 30), st.integers(0, 120), st.integers(0, 99))
+
+
+def graph(nodes: int, edges: int, seed: int = 0, channels: int = 6, dim: int = 2) -> Data:
+    generator = torch.Generator().manual_seed(seed)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    edge_index = torch.randint(nodes, (2, edges), generator=generator)
+    data = Data(x=numbers(nodes, channels), pos=numbers(nodes, dim), edge_index=edge_index)
+    data.measure = numbers(nodes).abs()
+    return data
+
+
+@pytest.fixture
+def conv() -> MeshConv:
+    torch.manual_seed(0)
+    layer = MeshConv(6, 2).double()
+    torch.nn.init.normal_(layer.length)  # so that it matters
+    torch.nn.init.normal_(layer.ends.bias)
+    return layer
+
+
+def formula(conv: MeshConv, data: Data, measure: torch.Tensor | None = None) -> torch.Tensor:
+    """Edge by edge, as in the docstring."""
+    at_target, at_source = conv.ends.weight.chunk(2)
+    bias_target, bias_source = conv.ends.bias.chunk(2)
+    total = torch.zeros_like(data.x)
+    weights = torch.zeros(len(data.x), dtype=data.x.dtype)
+    for j, i in data.edge_index.T.tolist():
+        step = data.pos[j] - data.pos[i]
+        z = at_target @ data.x[i] + bias_target + at_source @ data.x[j] + bias_source
+        z = z + conv.offset.weight @ step + conv.length * step.norm()
+        w = 1.0 if measure is None else measure[j]
+        total[i] = total[i] + w * z.relu()
+        weights[i] += w
+    mean = torch.where(weights[:, None] > 0, total / weights[:, None].clamp(min=1e-300), 0)
+    return mean @ conv.out.weight.T
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=sizes, weighted=st.booleans())
+def test_the_formula(size, weighted):
+    torch.manual_seed(1)
+    conv = MeshConv(6, 2).double()
+    torch.nn.init.normal_(conv.length)
+    data = graph(*size)
+    measure = data.measure if weighted else None
+    layout = EdgeLayout(data.edge_index, data.pos, measure)
+    torch.testing.assert_close(
+        conv(data.x, data.pos, layout), formula(conv, data, measure), atol=1e-10, rtol=1e-10
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(size=sizes)
+def test_order_of_edges_and_of_nodes_does_not_matter(size):
+    torch.manual_seed(1)
+    conv = MeshConv(6, 2).double()
+    data = graph(*size)
+    expected = conv(data.x, data.pos, data.edge_index)
+    generator = torch.Generator().manual_seed(size[2])
+    edges = torch.randperm(data.num_edges, generator=generator)
+    found = conv(data.x, data.pos, data.edge_index[:, edges])
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
+    nodes = torch.randperm(len(data.x), generator=generator)
+    renamed = torch.argsort(nodes)[data.edge_index]
+    found = conv(data.x[nodes], data.pos[nodes], renamed)
+    torch.testing.assert_close(found, expected[nodes], atol=1e-10, rtol=1e-10)
+
+
+def test_chunks_of_any_size_give_the_same(conv, monkeypatch):
+    data = graph(200, 1500)
+
+    def run() -> list[torch.Tensor]:
+        x = data.x.clone().requires_grad_()
+        conv.zero_grad()
+        y = conv(x, data.pos, data.edge_index)
+        y.square().sum().backward()
+        return [y.detach(), x.grad, *(p.grad.clone() for p in conv.parameters())]
+
+    whole = run()
+    monkeypatch.setitem(local._CHUNK_BYTES, "cpu", 4 * 6 * 20)
+    layout = EdgeLayout(data.edge_index, data.pos)
+    assert sum(1 for _ in layout.incoming.chunks(6)) > 50
+    for one, other in zip(run(), whole, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients(conv, weighted):
+    data = graph(9, 30)
+    layout = EdgeLayout(data.edge_index, data.pos, data.measure if weighted else None)
+    names = [name for name, _ in conv.named_parameters()]
+
+    def run(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        values = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(conv, values, (x, data.pos, layout))
+
+    inputs = (data.x, *(p.detach() for p in conv.parameters()))
+    assert torch.autograd.gradcheck(run, [x.clone().requires_grad_() for x in inputs])
+
+
+def test_shifting_the_graph_changes_nothing(conv):
+    data = graph(20, 80)
+    moved = conv(data.x, data.pos + 3.7, data.edge_index)
+    torch.testing.assert_close(moved, conv(data.x, data.pos, data.edge_index))
+
+
+def test_a_graph_in_a_batch_is_as_alone(conv):
+    graphs = [graph(9, 40, 1), graph(1, 0, 2), graph(14, 60, 3)]
+    batch = Batch.from_data_list(graphs)
+    together = conv(batch.x, batch.pos, batch.edge_index)
+    alone = [conv(data.x, data.pos, data.edge_index) for data in graphs]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_a_passive_node_listens_and_is_not_heard(conv):
+    data = graph(10, 60)
+    data.measure[3] = 0
+    x = data.x.clone()
+    x[3] += 5
+    before, after = (
+        conv(values, data.pos, EdgeLayout(data.edge_index, data.pos, data.measure))
+        for values in (data.x, x)
+    )
+    others = torch.arange(10) != 3
+    assert torch.equal(before[others], after[others])
+    assert not torch.allclose(before[3], after[3])
+
+
+def test_nothing_of_the_size_of_the_edges_is_kept(conv):
+    data = graph(50, 2000)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: saved.append(t.shape) or t, lambda t: t
+    ):
+        conv(data.x.requires_grad_(), data.pos, data.edge_index)
+    assert max(shape[0] for shape in saved if shape) <= 50
+
+
+@pytest.mark.parametrize(
+    ("edge_index", "graph_of_node", "message"),
+    [
+        ([[0, 4], [1, 0]], None, r"`edge_index` points at nodes 0 to 4, expected 0 to 3"),
+        ([[0, -1], [1, 0]], None, "points at nodes -1 to 1"),
+        ([[0, 1], [1, 2]], [0, 0, 1, 1], "joins nodes of two graphs: edge 1 goes from node 1 to"),
+        ([[0.5], [1]], None, r"expected \[2, E\] integers"),
+        ([0, 1], None, r"has shape \[2\]"),
+    ],
+)
+def test_edges_that_are_wrong(edge_index, graph_of_node, message):
+    pos = torch.rand(4, 2)
+    graph_of_node = None if graph_of_node is None else torch.tensor(graph_of_node)
+    with pytest.raises(ValueError, match=message):
+        EdgeLayout(torch.tensor(edge_index), pos, graph=graph_of_node)
