@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 from lrsa_geo.cli.parser import Parser
 
@@ -20,7 +21,8 @@ Make one file of graphs, a MeshStore; resumable. Three ways:
                                                 your own results
 
 Simulated: {recipes}.
-Published (see datasets/published/README.md): {published}.
+Published (see datasets/published/README.md):
+{published}.
 `data make NAME --help` tells the options of each.
 """
 
@@ -101,7 +103,7 @@ def _make(argv: list[str]) -> None:
         parser = Parser(
             "lrsa-geo data make",
             "[NAME] [--from ...] [options]",
-            MAKE.format(recipes=", ".join(RECIPES), published=", ".join(PUBLISHED)),
+            MAKE.format(recipes=", ".join(RECIPES), published=fill(", ".join(PUBLISHED), 88)),
         )
         if name is not None:
             near = difflib.get_close_matches(name, [*RECIPES, *PUBLISHED], 1)

@@ -29,7 +29,14 @@ from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, spl
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
-from lrsa_geo.data.transforms import CellsToEdges, EdgeGeometry, KNNEdges, NodeMeasure, RadiusEdges
+from lrsa_geo.data.transforms import (
+    CellsToEdges,
+    EdgeGeometry,
+    KNNEdges,
+    NodeMeasure,
+    RadiusEdges,
+    with_edges,
+)
 
 __all__ = [
     "MESH_SUFFIXES",
@@ -77,5 +84,6 @@ __all__ = [
     "split_unit",
     "total_width",
     "turned",
+    "with_edges",
     "write_mesh",
 ]

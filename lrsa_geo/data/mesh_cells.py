@@ -175,10 +175,11 @@ def shape_groups(
     """Cells of one type and width at a time: their numbers, type, shape, and nodes ``[K, V]``."""
     widths = (cells >= 0).sum(1)
     keys = cell_types.astype(np.int64) * (cells.shape[1] + 1) + widths
-    for key in np.unique(keys):
+    for key in np.flatnonzero(np.bincount(keys)):
         number, width = divmod(int(key), cells.shape[1] + 1)
         rows = np.flatnonzero(keys == key)
-        yield rows, number, _SHAPE_OF_TYPE[number], cells[rows, :width]
+        alike = cells if len(rows) == len(cells) else cells[rows]
+        yield rows, number, _SHAPE_OF_TYPE[number], alike[:, :width]
 
 
 def _measure(shape: str, corner: np.ndarray, is_plane: bool) -> np.ndarray:
@@ -199,8 +200,11 @@ def _measure(shape: str, corner: np.ndarray, is_plane: bool) -> np.ndarray:
     tetrahedra = _TETRAHEDRA.get(shape) or _prism(5 if shape == "penta_prism" else 6)
     volume = np.zeros(len(corner))
     for a, b, c, d in tetrahedra:
-        edges = corner[:, [b, c, d]] - corner[:, [a]]
-        volume += np.linalg.det(edges) / 6
+        (x1, y1, z1), (x2, y2, z2), (x3, y3, z3) = (
+            (corner[:, i] - corner[:, a]).T for i in (b, c, d)
+        )
+        volume += x1 * (y2 * z3 - z2 * y3) - y1 * (x2 * z3 - z2 * x3) + z1 * (x2 * y3 - y2 * x3)
+    volume /= 6
     return volume
 
 

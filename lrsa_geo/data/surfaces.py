@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
@@ -137,7 +137,7 @@ def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     """
     # Where to start from: the nearest corner.
     corners = simplices.reshape(-1, points.shape[1])
-    best, number = KDTree(corners).query(points)
+    best, number = cKDTree(corners).query(points)
     nearest = corners[number]
     if simplices.shape[1] == 1:
         return nearest
@@ -147,7 +147,7 @@ def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     for size in np.unique(size_class):
         members = np.flatnonzero(size_class == size)
         reach = radius[members].max()
-        tree = KDTree(centre[members])
+        tree = cKDTree(centre[members])
         open_, first, k = np.arange(len(points)), 0, 4
         while len(open_) and first < len(members):
             last = min(first + k, len(members))

@@ -218,10 +218,11 @@ def _key(corners: np.ndarray, num_nodes: int) -> np.ndarray:
 
 def _occur_once(key: np.ndarray) -> np.ndarray:
     """``[F] bool``: no other entry is equal."""
-    order = np.argsort(key)
-    in_order = key[order]
+    in_order = np.sort(key)
     differs = np.ones(len(key) + 1, dtype=bool)
     differs[1:-1] = in_order[1:] != in_order[:-1]
-    once = np.empty(len(key), dtype=bool)
-    once[order] = differs[1:] & differs[:-1]
-    return once
+    alone = in_order[differs[1:] & differs[:-1]]
+    if not len(alone):
+        return np.zeros(len(key), dtype=bool)
+    place = np.searchsorted(alone, key).clip(max=len(alone) - 1)
+    return alone[place] == key

@@ -10,16 +10,17 @@ import math
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
-from torch_geometric.utils import to_undirected
 
 from lrsa_geo.data.mesh_cells import (
+    QUAD,
     cell_dimensions,
     cell_measures,
     corner_counts,
+    shape_groups,
     table_of,
 )
 from lrsa_geo.data.topology import mesh_edges
@@ -40,8 +41,8 @@ class CellsToEdges(BaseTransform):
         cells, cell_types = table_of(data)
         if not len(cells):
             raise ValueError("the graph has no `cells`; use KNNEdges or RadiusEdges")
-        edges = torch.from_numpy(mesh_edges(cells, cell_types, _num_nodes(data)))
-        data.edge_index = _sorted(to_undirected(edges.T.contiguous(), num_nodes=_num_nodes(data)))
+        pairs = mesh_edges(cells, cell_types, len(data.pos))
+        data.edge_index = _both_directions(pairs, len(data.pos))
         return data
 
 
@@ -66,7 +67,7 @@ class KNNEdges(BaseTransform):
 
 
 class RadiusEdges(BaseTransform):
-    """Edges between all nodes at most ``radius`` apart, sorted by target. O(N log N + E).
+    """Edges between all nodes at most ``radius`` apart, sorted by target. O(N log N + E log E).
 
     Args:
         radius: in the unit of ``pos``.
@@ -84,16 +85,34 @@ class RadiusEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Set ``edge_index``."""
-        tree = KDTree(_positions(data))
-        num_edges = int(tree.count_neighbors(tree, self.radius)) - tree.n
+        pos = _positions(data)
+        tree = cKDTree(pos, balanced_tree=False)
+        probe = pos[:: max(1, len(pos) // 1000)]
+        found = tree.query_ball_point(probe, self.radius, return_length=True)
+        num_edges = len(pos) * (float(np.mean(found)) - 1)
         if num_edges > self.max_edges:
             raise ValueError(
-                f"a radius of {self.radius} makes {num_edges:,} edges between {tree.n:,} nodes,"
-                f" expected at most {self.max_edges:,}; lower `radius` or raise `max_edges`"
+                f"a radius of {self.radius} makes about {num_edges:,.0f} edges between"
+                f" {len(pos):,} nodes, expected at most {self.max_edges:,}; lower `radius` or raise"
+                " `max_edges`"
             )
-        pairs = torch.from_numpy(tree.query_pairs(self.radius, output_type="ndarray")).long()
-        data.edge_index = _sorted(torch.cat([pairs, pairs.flip(1)]).T.contiguous())
+        # Nodes in the order of the tree: neighbours after each other, out of the cache.
+        order = tree.indices
+        pairs = cKDTree(pos[order]).query_pairs(self.radius, output_type="ndarray")
+        data.edge_index = _both_directions(order[pairs], len(pos))
         return data
+
+
+def with_edges(data: Data, k: int = 6) -> Data:
+    """The graph itself if it has edges, else a copy with those of its cells, or of its neighbours.
+
+    Args:
+        data: graph.
+        k: nearest neighbours in a graph without cells, see :class:`KNNEdges`.
+    """
+    if data.get("edge_index") is not None:
+        return data
+    return (KNNEdges(k) if data.get("cells") is None else CellsToEdges())(data)
 
 
 class EdgeGeometry(BaseTransform):
@@ -167,40 +186,36 @@ class NodeMeasure(BaseTransform):
 def _lumped(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
     dimensions = cell_dimensions(cell_types)
     dim = int(dimensions.max())
-    highest = dimensions == dim
-    cells, cell_types = cells[highest], cell_types[highest]
+    if (dimensions < dim).any():
+        cells, cell_types = cells[dimensions == dim], cell_types[dimensions == dim]
     measures = cell_measures(pos, cells, cell_types)
-    corners = corner_counts(cells, cell_types)[:, None]
-    others = (cells >= 0).sum(1, keepdims=True) - corners
-    is_corner = np.arange(cells.shape[1]) < corners
-    corner_share = np.where(others > 0, 2.0**-dim, 1.0) / corners
-    other_share = (1 - 2.0**-dim) / np.maximum(others, 1)
-    shares = np.where(is_corner, corner_share, other_share) * measures[:, None]
-    _share_quads(pos, cells, cell_types, measures, shares)
-    there = cells >= 0
-    return np.bincount(cells[there], shares[there], len(pos))
+    total = np.zeros(len(pos))
+    for rows, cell_type, _, nodes in shape_groups(cells, cell_types):
+        measure = measures[rows]
+        if cell_type == QUAD:
+            shares = _shares_of_quads(pos, nodes).T
+        else:
+            corners = int(corner_counts(nodes[:1], cell_types[rows[:1]])[0])
+            others = nodes.shape[1] - corners
+            corner_share = (2.0**-dim if others else 1.0) / corners
+            other_share = (1 - 2.0**-dim) / max(others, 1)
+            shares = np.array([corner_share] * corners + [other_share] * others)
+        for node, share in zip(nodes.T, shares, strict=True):
+            total += np.bincount(node, share * measure, len(pos))
+    return total
 
 
-def _share_quads(
-    pos: np.ndarray,
-    cells: np.ndarray,
-    cell_types: np.ndarray,
-    measures: np.ndarray,
-    shares: np.ndarray,
-) -> None:
-    """Replace the equal shares of quadrilaterals (VTK's type 9) by integrals, in place.
+def _shares_of_quads(pos: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Shares ``[K, 4]`` of each corner: the integral of its bilinear function over the area.
 
-    The integral of a corner's bilinear function is the mean, over the two ways to cut along a
-    diagonal, of a third of the triangles at that corner.
+    It is the mean, over the two ways to cut along a diagonal, of a third of the triangles there.
     """
-    rows = np.flatnonzero(cell_types == 9)
-    corner = np.pad(pos[cells[rows, :4]], ((0, 0), (0, 0), (0, 3 - pos.shape[1])))
+    corner = np.pad(pos[nodes], ((0, 0), (0, 0), (0, 3 - pos.shape[1])))
     ahead, behind = np.roll(corner, -1, 1) - corner, np.roll(corner, 1, 1) - corner
-    triangle = np.linalg.norm(np.cross(ahead, behind), axis=2) / 2
-    share = (triangle + np.roll(triangle, 1, 1) + np.roll(triangle, -1, 1)) / 6
+    triangle = np.linalg.norm(np.cross(ahead, behind), axis=2)
+    share = triangle + np.roll(triangle, 1, 1) + np.roll(triangle, -1, 1)
     total = share.sum(1, keepdims=True)
-    scale = np.divide(measures[rows][:, None], total, out=np.zeros_like(total), where=total > 0)
-    shares[rows, :4] = share * scale
+    return np.divide(share, total, out=np.full_like(share, 0.25), where=total > 0)
 
 
 def _neighbours(pos: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -208,23 +223,23 @@ def _neighbours(pos: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     k = min(k, len(pos) - 1)
     if k < 1:
         return np.empty((len(pos), 0)), np.empty((len(pos), 0), dtype=np.int64)
-    distance, number = KDTree(pos).query(pos, k + 1)
+    tree = cKDTree(pos, balanced_tree=False)
+    order = tree.indices  # neighbours after each other: twice as fast, out of the cache
+    distance, number = np.empty((len(pos), k + 1)), np.empty((len(pos), k + 1), dtype=np.int64)
+    distance[order], number[order] = tree.query(pos[order], k + 1)
     # A node is usually its own first neighbour, but not where several share a place.
     itself = number == np.arange(len(pos))[:, None]
     itself[~itself.any(1), -1] = True
     return distance[~itself].reshape(-1, k), number[~itself].reshape(-1, k)
 
 
-def _sorted(edge_index: Tensor) -> Tensor:
-    """By target, and by source where that is the same."""
-    order = torch.argsort(edge_index[0], stable=True)
-    edge_index = edge_index[:, order]
-    return edge_index[:, torch.argsort(edge_index[1], stable=True)]
+def _both_directions(pairs: np.ndarray, num_nodes: int) -> Tensor:
+    """Pairs ``[E, 2]`` as ``edge_index [2, 2 E]``, by target, and by source where that is equal."""
+    first, second = pairs.T
+    key = np.concatenate([first * num_nodes + second, second * num_nodes + first])
+    key.sort()
+    return torch.from_numpy(np.stack(np.divmod(key, num_nodes))[::-1].copy())
 
 
 def _positions(data: Data) -> np.ndarray:
     return data.pos.detach().cpu().double().numpy()
-
-
-def _num_nodes(data: Data) -> int:
-    return len(data.pos)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
+import torch_geometric.nn
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import segment
 
-from lrsa_geo.nn.pointwise import Linear, reset_children
+from lrsa_geo.nn.pointwise import Linear, RMSNorm, reset_children
 
 # Bytes of messages that are worked on at a time: on a CPU they stay in its cache.
 _CHUNK_BYTES = {"cpu": 1 << 18, "cuda": 1 << 28}
@@ -21,8 +25,9 @@ class EdgeLayout:
     """The edges of a batch in the order that sums need, worked out once for all layers.
 
     Attributes:
-        num_nodes: N.
-        length: ``[E]`` distance between the two ends of each edge, sorted by target.
+        edge_index: ``[2, E]`` sorted by target.
+        edge_attr: ``[E, D + 1]`` (p_j - p_i, |p_j - p_i|) of each edge from j to i.
+        length: ``[E]`` the last column of that.
         weight: ``[E]`` share of each edge in the mean of its target; they add up to 1 or 0.
         incoming: the edges sorted by target: where they come from.
         outgoing: the edges sorted by source: where they go to.
@@ -46,23 +51,21 @@ class EdgeLayout:
             ValueError: an edge points at no node, or from one graph to another.
         """
         num_nodes = len(pos)
-        _check_edges(edge_index, num_nodes, graph)
+        check_edges(edge_index, num_nodes, graph)
         source, target = edge_index
         if bool((target[1:] < target[:-1]).any()):
             order = torch.argsort(target, stable=True)
             source, target = source[order], target[order]
-        self.num_nodes = num_nodes
-        self.length = (pos[source] - pos[target]).norm(dim=1)
+        offset = pos[source] - pos[target]
+        self.edge_index = torch.stack([source, target])
+        self.length = offset.norm(dim=1)
+        self.edge_attr = torch.cat([offset, self.length[:, None]], dim=1)
         self.to_outgoing = torch.argsort(source, stable=True)
         self.incoming = _Sorted(target, source, num_nodes)
         self.outgoing = _Sorted(source[self.to_outgoing], target[self.to_outgoing], num_nodes)
         share = torch.ones_like(self.length) if measure is None else measure[source]
         total = self.incoming.sum(share)[target]
         self.weight = torch.where(total > 0, share / total, 0)
-
-    def mean(self, rows: Tensor) -> Tensor:
-        """Weighted mean over the edges to each node, ``[E, C]`` sorted by target -> ``[N, C]``."""
-        return self.incoming.sum(rows * self.weight[:, None])
 
 
 class _Sorted:
@@ -98,7 +101,12 @@ class _Sorted:
             first = last
 
 
-def _check_edges(edge_index: Tensor, num_nodes: int, graph: Tensor | None) -> None:
+def check_edges(edge_index: Tensor, num_nodes: int, graph: Tensor | None = None) -> None:
+    """Refuse edges that point at no node, or from one graph to another.
+
+    Raises:
+        ValueError: naming the nodes.
+    """
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
         raise ValueError(
             f"`edge_index` has shape {list(edge_index.shape)} and type {edge_index.dtype}, expected"
@@ -221,3 +229,65 @@ def _before_relu(
     z = far[edges.far[part]]
     z += near[edges.near[part]]
     return z.addcmul_(length[:, None], r)
+
+
+class LocalLayer(nn.Module):
+    r"""A convolution over mesh edges behind a norm: :math:`\mathrm{Conv}(\mathrm{Norm}(h))`.
+
+    Args:
+        conv: "MeshConv"; the name of a convolution of ``torch_geometric.nn``, built with
+            ``edge_dim`` where it takes one; or an instance, of which this layer takes a copy with
+            new weights.
+        channels: C, of its input and its output.
+        pos_dim: D.
+
+    Raises:
+        ValueError: there is no such convolution, or it does not map C to C channels.
+    """
+
+    def __init__(self, conv: str | nn.Module, channels: int, pos_dim: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels)
+        self.conv = _make_conv(conv, channels, pos_dim)
+        self._takes_attr = "edge_attr" in inspect.signature(self.conv.forward).parameters
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        reset_children(self)
+
+    def forward(self, rows: Tensor, pos: Tensor, edges: EdgeLayout) -> Tensor:
+        """``[N, C]`` -> ``[N, C]``."""
+        rows = self.norm(rows)
+        if isinstance(self.conv, MeshConv):
+            return self.conv(rows, pos, edges)
+        if self._takes_attr:
+            return self.conv(rows, edges.edge_index, edge_attr=edges.edge_attr)
+        return self.conv(rows, edges.edge_index)
+
+
+def _make_conv(conv: str | nn.Module, channels: int, pos_dim: int) -> nn.Module:
+    if isinstance(conv, str):
+        if conv == "MeshConv":
+            return MeshConv(channels, pos_dim)
+        kind = getattr(torch_geometric.nn, conv, None)
+        if not (inspect.isclass(kind) and issubclass(kind, MessagePassing)):
+            raise ValueError(
+                f"`local` is '{conv}', expected 'MeshConv' or a convolution of torch_geometric.nn,"
+                " such as 'SAGEConv' or 'GATv2Conv'"
+            )
+        takes_edges = "edge_dim" in inspect.signature(kind).parameters
+        options = {"edge_dim": pos_dim + 1} if takes_edges else {}
+        build = cast(Callable[..., nn.Module], kind)
+        try:
+            return build(channels, channels, **options)
+        except TypeError as error:
+            raise ValueError(
+                f"`local` is '{conv}', which needs more than channels ({error}); give an instance"
+            ) from error
+    made = copy.deepcopy(conv)
+    sizes = [getattr(made, f"{side}_channels", channels) for side in ("in", "out")]
+    if sizes != [channels, channels]:
+        raise ValueError(
+            f"`local` maps {sizes[0]} channels to {sizes[1]}, expected {channels} each"
+        )
+    return made

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrsa_geo.nn import attention
+from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 from lrsa_geo.nn.ragged import NodeLayout
+
+Order = Literal["local-first", "global-first", "parallel"]
 
 
 class LatentBlock(nn.Module):
@@ -202,9 +207,15 @@ class LRSABlock(nn.Module):
         h \leftarrow h + \mathrm{LRSA}(\mathrm{Norm}(h)), \qquad
         h \leftarrow h + \mathrm{FFN}(\mathrm{Norm}(h))
 
+    With a ``local`` layer, mixing is :math:`h \leftarrow h + \mathrm{Local}(h)` and
+    :math:`h \leftarrow h + \mathrm{LRSA}(\mathrm{Norm}(h))`, in the given order, or both from the
+    same h.
+
     Args:
         channels, heads, num_latents, latent_depth, ffn_ratio: see :class:`LRSA`; ``ffn_ratio``
             holds for the nodes' feed-forward layer too.
+        local: message passing over edges, only used by :meth:`mix`.
+        order: "local-first", "global-first" or "parallel".
 
     Shapes: those of :class:`LRSA`.
     """
@@ -216,10 +227,16 @@ class LRSABlock(nn.Module):
         num_latents: int = 64,
         latent_depth: int = 1,
         ffn_ratio: float = 2.0,
+        local: LocalLayer | None = None,
+        order: Order = "local-first",
     ) -> None:
         super().__init__()
+        if order not in get_args(Order):
+            raise ValueError(f"`order` is '{order}', expected one of {get_args(Order)}")
         self.mixer_norm = RMSNorm(channels)
         self.mixer = LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
+        self.local = local
+        self.order = order
         self.ffn_norm = RMSNorm(channels)
         self.ffn = FeedForward(channels, round(channels * ffn_ratio), channels)
         self.reset_parameters()
@@ -233,6 +250,8 @@ class LRSABlock(nn.Module):
         """Multiply what the block adds to its input; deep stacks start with less of it."""
         self.mixer.reconstruct_out.weight.mul_(factor)
         self.ffn.out.weight.mul_(factor)
+        if self.local is not None and isinstance(self.local.conv, MeshConv):
+            self.local.conv.out.weight.mul_(factor)
 
     def forward(
         self,
@@ -244,12 +263,35 @@ class LRSABlock(nn.Module):
     ) -> Tensor:
         """See :meth:`LRSA.forward`. Places of a dense ``x`` without a node give zeros."""
         _check_channels(x, self.mixer.channels)
+        if self.local is not None:
+            raise ValueError("a block with a local layer needs edges: call `mix`")
         layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
         return layout.unpack(self.mix(layout.pack(x), layout))
 
-    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
-        """The block on packed rows, ``[R, C]`` -> ``[R, C]``; ``modulation`` as in the mixer."""
-        rows = rows + self.mixer.mix(self.mixer_norm(rows), layout, modulation)
+    def mix(
+        self,
+        rows: Tensor,
+        layout: NodeLayout,
+        modulation: Tensor | None = None,
+        pos: Tensor | None = None,
+        edges: EdgeLayout | None = None,
+    ) -> Tensor:
+        """The block on packed rows, ``[R, C]`` -> ``[R, C]``.
+
+        Args:
+            rows: node features.
+            layout: the graphs.
+            modulation: as in :meth:`LRSA.mix`.
+            pos: ``[R, D]`` packed positions, for the local layer.
+            edges: between packed rows, for the local layer.
+        """
+        before = rows
+        if self.local is not None and self.order != "global-first":
+            rows = rows + self.local(rows, pos, edges)
+        seen = before if self.order == "parallel" else rows
+        rows = rows + self.mixer.mix(self.mixer_norm(seen), layout, modulation)
+        if self.local is not None and self.order == "global-first":
+            rows = rows + self.local(rows, pos, edges)
         return rows + self.ffn(self.ffn_norm(rows))
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrsa_geo.nn.encoding import FourierEncoding
-from lrsa_geo.nn.lrsa import LRSABlock, modulate
+from lrsa_geo.nn.local import EdgeLayout, LocalLayer, check_edges
+from lrsa_geo.nn.lrsa import LRSABlock, Order, modulate
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 from lrsa_geo.nn.ragged import NodeLayout
 
@@ -37,10 +38,12 @@ class GeometryOperator(nn.Module):
         fourier_octaves: scales of the position encoding, see :class:`FourierEncoding`.
         latent_depth: Transformer blocks on the latents of each block.
         ffn_ratio: width of the feed-forward layers over C.
+        local: message passing in every block, see :class:`LocalLayer`; None for none.
+        order: of the local and the global layer, see :class:`LRSABlock`.
 
     Shapes:
         - **x** ``(R, F)`` or None if F = 0, **pos** ``(R, D)`` (about -1 to 1),
-          **batch** ``(R,)``, **cond** ``(B, P)``, **measure** ``(R,)``
+          **batch** ``(R,)``, **edge_index** ``(2, E)``, **cond** ``(B, P)``, **measure** ``(R,)``
         - **output** ``(R, K)``
 
     Raises:
@@ -60,6 +63,8 @@ class GeometryOperator(nn.Module):
         fourier_octaves: int = 5,
         latent_depth: int = 1,
         ffn_ratio: float = 2.0,
+        local: str | nn.Module | None = None,
+        order: Order = "local-first",
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -70,8 +75,18 @@ class GeometryOperator(nn.Module):
         self.lift = FeedForward(in_channels + self.encode.out_channels, channels, channels)
         self.condition = Condition(cond_channels, channels, depth) if cond_channels else None
         self.blocks = nn.ModuleList(
-            LRSABlock(channels, heads, num_latents, latent_depth, ffn_ratio) for _ in range(depth)
+            LRSABlock(
+                channels,
+                heads,
+                num_latents,
+                latent_depth,
+                ffn_ratio,
+                None if local is None else LocalLayer(local, channels, pos_dim),
+                order,
+            )
+            for _ in range(depth)
         )
+        self.has_local = local is not None
         self.norm = RMSNorm(channels)
         self.project = Linear(channels, out_channels)
         self.reset_parameters()
@@ -100,7 +115,8 @@ class GeometryOperator(nn.Module):
             x: node features.
             pos: node positions.
             batch: graph of each node, sorted or not; None for one graph.
-            edge_index: mesh edges; the global blocks do not use them.
+            edge_index: mesh edges, from ``edge_index[0]`` to ``edge_index[1]``; needed with
+                ``local`` and not used without.
             cond: parameters of each graph.
             measure: quadrature weight of each node, see :class:`LRSA`.
         """
@@ -110,6 +126,8 @@ class GeometryOperator(nn.Module):
         if x is not None:
             features = torch.cat([x, features], dim=1)
         h = self.lift(layout.pack(features))
+        edges = self._edges(edge_index, layout, pos, measure)
+        packed_pos = layout.pack(pos)
         modulations: Sequence[Tensor | None] = [None] * (len(self.blocks) + 1)
         if self.condition is not None:
             modulations = self.condition(self._checked_cond(cond, layout))
@@ -117,7 +135,7 @@ class GeometryOperator(nn.Module):
             raise ValueError("`cond` is given, but the model was built with cond_channels=0")
         for block, modulation in zip(self.blocks, modulations, strict=False):
             assert isinstance(block, LRSABlock)
-            h = block.mix(h, layout, modulation)
+            h = block.mix(h, layout, modulation, packed_pos, edges)
         h = self.norm(h)
         if modulations[-1] is not None:
             h = modulate(h, modulations[-1][layout.graph_of_row(h.device)])
@@ -132,6 +150,22 @@ class GeometryOperator(nn.Module):
             raise ValueError(
                 f"`x` has shape {list(x.shape)}, expected [{len(pos)}, {self.in_channels}]"
             )
+
+    def _edges(
+        self, edge_index: Tensor | None, layout: NodeLayout, pos: Tensor, measure: Tensor | None
+    ) -> EdgeLayout | None:
+        if not self.has_local:
+            return None
+        if edge_index is None:
+            raise ValueError(
+                "`edge_index` is None, but the model has local layers; make edges with CellsToEdges"
+                " (meshes) or KNNEdges (point clouds) of lrsa_geo.data"
+            )
+        check_edges(edge_index, len(pos))
+        if layout.inverse is not None:
+            edge_index = layout.inverse[edge_index]
+        weights = None if measure is None else layout.pack(measure[:, None]).squeeze(1)
+        return EdgeLayout(edge_index, layout.pack(pos), weights, layout.graph_of_row(pos.device))
 
     def _checked_cond(self, cond: Tensor | None, layout: NodeLayout) -> Tensor:
         expected = (layout.num_graphs, self.cond_channels)

@@ -59,6 +59,8 @@ def find_store(recipe: Recipe, path: str | Path) -> MeshStore | None:
             f"{path}: made with the recipe {store.provenance.get('recipe')}, asked for is {wanted};"
             " choose another file or delete this one"
         )
+    if store.provenance.get("appended"):
+        raise StoreError(f"{path}: other graphs were appended to it; choose another file")
     store.verify()
     return store
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import Axis, MeshStore, Split, mirrored
+from lrsa_geo.data import Axis, MeshStore, Split, mirrored, with_edges
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 
@@ -81,6 +81,8 @@ class StoreSubset(Dataset):
         image, number_of_original = divmod(number, len(self.indices))
         index = self.indices[number_of_original]
         whole = self.store[index]
+        if "edge_index" in self.arrays:
+            whole = with_edges(whole)
         data = Data(**{array: whole[array] for array in self.arrays})
         data.num_nodes = whole.num_nodes
         data.graph = index

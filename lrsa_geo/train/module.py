@@ -52,8 +52,8 @@ class SurrogateModule(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss is {float(loss)} in epoch {self.current_epoch}, batch {batch_index},"
-                f" graphs {batch.graph.tolist()} of the store. Look for NaN with `lrsa-geo data check`"
-                ", or lower optim.lr"
+                f" graphs {batch.graph.tolist()} of the store; look for NaN with `lrsa-geo data"
+                " check`, or lower optim.lr"
             )
         self._log("loss", loss, batch, prog_bar=True)
         return loss

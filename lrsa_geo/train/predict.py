@@ -19,6 +19,7 @@ from lrsa_geo.data import (
     MeshError,
     MeshStore,
     column_slices,
+    with_edges,
     write_mesh,
 )
 from lrsa_geo.train.folder import RunFolder
@@ -40,7 +41,12 @@ def load_surrogate(folder: Path) -> Surrogate:
 
 
 def predict(surrogate: Surrogate, data: Data) -> Tensor:
-    """Fields at the nodes of one graph in physical units, ``[N, K]``."""
+    """Fields at the nodes of one graph in physical units, ``[N, K]``.
+
+    Edges are made by :func:`with_edges` if the surrogate needs them and the graph has none.
+    """
+    if surrogate.config.local:
+        data = with_edges(data)
     with torch.inference_mode():
         return surrogate(data)
 

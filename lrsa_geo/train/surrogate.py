@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import Field, Fields, MeshStore, Normalizer, atomic_path, total_width
-from lrsa_geo.nn import GeometryOperator
+from lrsa_geo.nn import GeometryOperator, Order
 
 FORMAT = "lrsa_geo.Surrogate"
 VERSION = 1
@@ -33,6 +33,10 @@ class ModelConfig:
         latent_depth: Transformer blocks on the latents of each block.
         ffn_ratio: width of the feed-forward layers over C.
         fourier_octaves: scales of the position encoding.
+        local: message passing in every block: "MeshConv", or the name of a convolution of
+            ``torch_geometric.nn``; null for none. Edges are those of the cells, or to the six
+            nearest neighbours in a point cloud.
+        order: "local-first", "global-first" or "parallel".
         use_measure: weigh each node by the length, area or volume it stands for.
         use_boundary: tell the network each node's boundary marker.
         use_features: tell the network the node features ``x``; positions only otherwise.
@@ -45,6 +49,8 @@ class ModelConfig:
     latent_depth: int = 1
     ffn_ratio: float = 2.0
     fourier_octaves: int = 5
+    local: str | None = None
+    order: Order = "local-first"
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
@@ -106,6 +112,8 @@ class Surrogate(nn.Module):
             latent_depth=config.latent_depth,
             ffn_ratio=config.ffn_ratio,
             fourier_octaves=config.fourier_octaves,
+            local=config.local,
+            order=config.order,
         )
 
     @property
@@ -113,6 +121,7 @@ class Surrogate(nn.Module):
         """The arrays of a ``Data`` that a prediction reads."""
         arrays = ["pos", *(a for a in ("x", "cond") if a in self.signature.fields)]
         arrays += ["measure"] if self.config.use_measure else []
+        arrays += ["edge_index"] if self.config.local else []
         return arrays + (["boundary"] if self.signature.num_markers else [])
 
     def forward(self, data: Data | Batch) -> Tensor:
@@ -136,6 +145,7 @@ class Surrogate(nn.Module):
             torch.cat(features, dim=1) if features else None,
             self.normalizer.pos(data.pos),
             data.batch,
+            edge_index=data.edge_index if self.config.local else None,
             cond=cond,
             measure=data.measure if self.config.use_measure else None,
         )

@@ -187,7 +187,9 @@ def test_radius_edges_are_all_pairs_within(n, radius, seed):
 
 
 def test_a_radius_in_the_wrong_unit_is_refused():
-    with pytest.raises(ValueError, match=r"makes 9,900 edges between 100 nodes.*lower `radius`"):
+    with pytest.raises(
+        ValueError, match=r"makes about 9,900 edges between 100 nodes.*lower `radius`"
+    ):
         RadiusEdges(1e3, max_edges=5000)(Data(pos=torch.rand(100, 2)))
 
 

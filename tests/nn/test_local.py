@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
+from torch_geometric.nn import SAGEConv
 
-from lrsa_geo.nn import EdgeLayout, MeshConv, local
+from lrsa_geo.nn import EdgeLayout, GeometryOperator, MeshConv, local
 
 sizes = st.tuples(st.integers(1, 30), st.integers(0, 120), st.integers(0, 99))
 
@@ -167,3 +168,90 @@ def test_edges_that_are_wrong(edge_index, graph_of_node, message):
     graph_of_node = None if graph_of_node is None else torch.tensor(graph_of_node)
     with pytest.raises(ValueError, match=message):
         EdgeLayout(torch.tensor(edge_index), pos, graph=graph_of_node)
+
+
+# --- in the operator -----------------------------------------------------------------------------
+
+ORDERS = ("local-first", "global-first", "parallel")
+
+
+def hybrid(local_layer, order="local-first", **options) -> GeometryOperator:
+    torch.manual_seed(0)
+    sizes = {"channels": 8, "depth": 2, "heads": 2, "num_latents": 4}
+    return GeometryOperator(6, 3, 2, **sizes, local=local_layer, order=order, **options).double()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", ["MeshConv", "SAGEConv", "GATv2Conv", SAGEConv(8, 8)])
+def test_hybrids_do_not_depend_on_companions_or_numbering(kind, order):
+    model = hybrid(kind, order)
+    graphs = [graph(9, 40, 1), graph(1, 0, 2), graph(14, 60, 3)]
+    batch = Batch.from_data_list(graphs)
+    together = model(batch.x, batch.pos, batch.batch, edge_index=batch.edge_index)
+    alone = [model(g.x, g.pos, edge_index=g.edge_index) for g in graphs]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-10, rtol=1e-10)
+
+    nodes = torch.randperm(batch.num_nodes, generator=torch.Generator().manual_seed(0))
+    renamed = torch.argsort(nodes)[batch.edge_index]
+    mixed = model(batch.x[nodes], batch.pos[nodes], batch.batch[nodes], edge_index=renamed)
+    torch.testing.assert_close(mixed, together[nodes], atol=1e-10, rtol=1e-10)
+
+
+def test_edges_matter_and_every_layer_has_its_own_weights():
+    data = graph(9, 40)
+    model = hybrid("MeshConv")
+    one = model(data.x, data.pos, edge_index=data.edge_index)
+    other = model(data.x, data.pos, edge_index=data.edge_index[:, 1:])
+    assert not torch.allclose(one, other)
+    first, second = (block.local.conv.ends.weight for block in model.blocks)
+    assert not torch.equal(first, second)
+    given = SAGEConv(8, 8)
+    copies = [block.local.conv for block in hybrid(given).blocks]
+    assert not torch.equal(copies[0].lin_l.weight, copies[1].lin_l.weight)
+
+
+def test_convolutions_that_take_edge_features_get_them():
+    model = hybrid("GATv2Conv")
+    data = graph(9, 40)
+    one = model(data.x, data.pos, edge_index=data.edge_index)
+    assert model.blocks[0].local.conv.edge_dim == 3
+    one.sum().backward()
+    assert model.blocks[0].local.conv.lin_edge.weight.grad.abs().sum() > 0
+
+
+def test_passive_nodes_in_the_hybrid():
+    model = hybrid("MeshConv")
+    data = graph(12, 60)
+    data.measure[7] = 0
+    x = data.x.clone()
+    x[7] += 5
+    before, after = (
+        model(values, data.pos, edge_index=data.edge_index, measure=data.measure)
+        for values in (data.x, x)
+    )
+    others = torch.arange(12) != 7
+    torch.testing.assert_close(before[others], after[others], atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"local_layer": "NoConv"}, "`local` is 'NoConv', expected 'MeshConv' or a convolution of"),
+        ({"local_layer": "Linear"}, "expected 'MeshConv' or a convolution"),
+        ({"local_layer": "NNConv"}, "needs more than channels"),
+        ({"local_layer": SAGEConv(8, 9)}, "`local` maps 8 channels to 9, expected 8 each"),
+        ({"local_layer": "MeshConv", "order": "last"}, "`order` is 'last', expected one of"),
+    ],
+)
+def test_local_layers_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        hybrid(**options)
+
+
+def test_missing_edges_say_what_makes_them():
+    data = graph(4, 6)
+    with pytest.raises(ValueError, match=r"`edge_index` is None.*CellsToEdges"):
+        hybrid("MeshConv")(data.x, data.pos)
+    batch, edges = torch.tensor([0, 0, 1, 1]), torch.tensor([[0], [2]])
+    with pytest.raises(ValueError, match="joins nodes of two graphs"):
+        hybrid("MeshConv")(data.x, data.pos, batch, edge_index=edges)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, SampleError, StoreError
+from lrsa_geo.data import Field, Fields, MeshStore, SampleError, StoreError
 from lrsa_geo.simulate import make_store, recipe_class
 
 
@@ -87,6 +87,14 @@ def test_an_existing_store_is_reused_and_another_recipe_refused(tmp_path):
     assert path.stat().st_mtime_ns == written
     with pytest.raises(StoreError, match=r"made with the recipe .*'samples': 6.*asked for"):
         make_store(Squares(samples=7), path, 1)
+
+
+def test_a_store_that_was_appended_to_is_not_the_recipe_s(tmp_path):
+    path = tmp_path / "s.h5"
+    make_store(Squares(), path, 0)
+    MeshStore.append(path, [Squares().sample(9)])
+    with pytest.raises(StoreError, match="other graphs were appended"):
+        make_store(Squares(), path, 0)
 
 
 SCRIPT = """

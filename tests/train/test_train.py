@@ -190,6 +190,20 @@ def test_a_nan_in_the_data_stops_the_run_and_names_the_graphs(cells, tmp_path):
         train(small_config(store.path), tmp_path / "run")
 
 
+@pytest.mark.parametrize("as_cloud", [False, True])
+def test_local_layers_get_the_edges_of_the_cells_or_of_neighbours(cells, tmp_path, as_cloud):
+    graphs = list(cells)
+    for data in graphs if as_cloud else []:
+        del data.cells, data.cell_types
+    store = MeshStore.write(tmp_path / "s.h5", graphs, cells.fields)
+    config = small_config(store.path, max_epochs=1)
+    config.model.local = "MeshConv"
+    report = train(config, tmp_path / "run")
+    assert report["test"]["von_mises"]["mean"] < 1.5
+    guess = predict(load_surrogate(tmp_path / "run"), store[20])
+    assert guess.shape == store[20].y.shape
+
+
 def test_the_model_without_weights_markers_or_conditions(cells, tmp_path):
     graphs = []
     for data in cells:

@@ -1,0 +1,65 @@
+"""What message passing adds to the cost of a block, on triangle meshes of 10,000 nodes.
+
+pytest tests/benchmarks/test_local.py --benchmark-only -s
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+import torch
+from scipy.spatial import Delaunay
+from torch_geometric.data import Data
+
+from lrsa_geo.data import CellsToEdges
+from lrsa_geo.nn import EdgeLayout, LocalLayer, LRSABlock, NodeLayout
+
+NODES, CHANNELS = 10_000, 128
+
+
+def mesh() -> Data:
+    pos = np.random.default_rng(0).random((NODES, 2))
+    pos = pos[np.lexsort((pos[:, 1], (20 * pos[:, 0]).astype(int)))]  # neighbours near in memory
+    cells = torch.from_numpy(Delaunay(pos).simplices.astype(np.int32))
+    data = Data(pos=torch.from_numpy(pos).float(), cells=cells)
+    data.cell_types = torch.full((len(cells),), 5, dtype=torch.int8)
+    return CellsToEdges()(data)
+
+
+def test_a_block_with_message_passing_against_one_without(benchmark):
+    """Forward and backward, in turns; the layouts are made once for all blocks and left out."""
+    data = mesh()
+    x = torch.randn(NODES, CHANNELS)
+    layout = NodeLayout.of(x)
+    edges = EdgeLayout(data.edge_index, data.pos)
+    blocks = {
+        name: LRSABlock(
+            CHANNELS, 8, 64, local=None if name == "none" else LocalLayer(name, CHANNELS, 2)
+        )
+        for name in ("none", "MeshConv", "SAGEConv")
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in blocks}
+
+    def step(name: str) -> None:
+        started = time.perf_counter()
+        rows = x.clone().requires_grad_()
+        blocks[name].mix(rows, layout, None, data.pos, edges).sum().backward()
+        seconds[name].append(time.perf_counter() - started)
+
+    def round_of_all() -> None:
+        for name in blocks:
+            step(name)
+
+    round_of_all()
+    for times in seconds.values():
+        times.clear()
+    benchmark.pedantic(round_of_all, rounds=20)
+    print(f"\n{NODES:,} nodes, {data.num_edges:,} edges, {CHANNELS} channels, forward + backward")
+    for name, times in seconds.items():
+        ratios = [t / base for t, base in zip(times, seconds["none"], strict=True)]
+        print(
+            f"local {name:9s} {1e3 * median(times):6.1f} ms, {median(ratios):.2f} x the block"
+            f" without ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
