@@ -158,7 +158,7 @@ def _predict(argv: list[str]) -> None:
     else:
         results = predict_files(
             surrogate,
-            mesh_files(values.input),
+            mesh_files(values.input, besides=values.cond),
             values.output,
             table=CondTable.read(values.cond) if values.cond else None,
             step=values.step,

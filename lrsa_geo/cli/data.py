@@ -62,8 +62,10 @@ def add_file_arguments(parser: Parser) -> None:
     )
 
 
-def mesh_files(patterns: Iterable[str]) -> list[str]:
+def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]:
     """Files named by paths, patterns (``**`` goes into folders) or folders, in natural order.
+
+    ``besides`` is left out: a table of parameters may lie in the folder of the meshes.
 
     Raises:
         ValueError: a pattern matches nothing.
@@ -79,7 +81,7 @@ def mesh_files(patterns: Iterable[str]) -> list[str]:
             found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
         if not found:
             raise ValueError(f"'{pattern}' matches no mesh file")
-        files += found
+        files += [name for name in found if besides is None or Path(name) != Path(besides)]
     return sorted(dict.fromkeys(files), key=_natural)
 
 
@@ -162,7 +164,7 @@ def _make_from_files(argv: list[str]) -> None:
     if not values.source or not values.targets:
         parser.error("give --from and --targets, or the name of a data set")
     store, failures = collect(
-        mesh_files(values.source),
+        mesh_files(values.source, besides=values.cond),
         values.output,
         inputs=values.inputs,
         targets=values.targets,

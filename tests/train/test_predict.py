@@ -29,12 +29,12 @@ def own(cells_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         write_mesh(folder / "cases" / f"cell{number}.vtu", data, fields)
         rows.append(f"cell{number}.vtu,{float(data.cond)}")
-    (folder / "loads.csv").write_text("\n".join(rows))
+    (folder / "cases/loads.csv").write_text("\n".join(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        make = ["data", "make", "--from", "cases/*.vtu", "-o", "mine.h5", "--processes", "0"]
+        make = ["data", "make", "--from", "cases", "-o", "mine.h5", "--processes", "0"]
         make += ["--targets", "stress [Pa]", "displacement [m]", "--inputs", "boundary_distance"]
-        assert main([*make, "--boundary", "part", "--cond", "loads.csv"]) == 0
+        assert main([*make, "--boundary", "part", "--cond", "cases/loads.csv"]) == 0
         assert main(["data", "split", "mine.h5", "--by", "geometry", "--test", "0.2"]) == 0
         assert main(["data", "check", "mine.h5"]) == 0
         small = ["--model.channels", "16", "--model.heads", "2", "--model.num_latents", "4"]
@@ -54,7 +54,7 @@ def test_files_are_in_natural_order_and_the_split_is_used(own):
 def test_a_file_gives_what_its_graph_in_the_store_gives(own, monkeypatch, capsys):
     monkeypatch.chdir(own)
     surrogate = load_surrogate(own / "runs/mine-quick")
-    run = ["predict", "runs/mine-quick", "cases/*.vtu", "-o", "out", "--cond", "loads.csv"]
+    run = ["predict", "runs/mine-quick", "cases/*.vtu", "-o", "out", "--cond", "cases/loads.csv"]
     assert main(run) == 0
     assert "out/cell3.vtu" in capsys.readouterr().out
     data = MeshStore("mine.h5")[3]
@@ -90,7 +90,7 @@ def test_one_bad_file_among_others(own, tmp_path, capsys):
     surrogate = load_surrogate(own / "runs/mine-quick")
     (tmp_path / "bad.vtu").write_text("<VTKFile>")
     files = [str(tmp_path / "bad.vtu"), str(own / "cases/cell1.vtu")]
-    table = CondTable.read(own / "loads.csv")
+    table = CondTable.read(own / "cases/loads.csv")
     table.rows["bad.vtu"] = (1.0,)
     with pytest.raises(MeshError, match=r"bad.vtu: .*--skip-bad"):
         list(predict_files(surrogate, files, tmp_path / "out", table=table))
