@@ -178,7 +178,7 @@ class MeshStore:
             compression: ``"gzip"`` (smaller) or ``"lzf"`` (faster), both with HDF5's byte shuffle.
                 Contents and digest are the same. Triangle meshes of 5,000 nodes take half the room
                 and, out of the page cache, some fifty times as long to read (2.4 ms, not 0.05), see
-                ``tests/benchmarks/test_store.py``: for slow disks and for keeping.
+                ``tests/benchmarks/test_store_speed.py``: for slow disks and for keeping.
 
         Raises:
             StoreError: there is no graph, a graph has no ``pos``, lacks an array that the first one

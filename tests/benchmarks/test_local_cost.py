@@ -1,6 +1,6 @@
 """What message passing adds to the cost of a block, on triangle meshes of 10,000 nodes.
 
-pytest tests/benchmarks/test_local.py --benchmark-only -s
+pytest tests/benchmarks/test_local_cost.py --benchmark-only -s
 """
 
 from __future__ import annotations

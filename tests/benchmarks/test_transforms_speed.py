@@ -1,6 +1,6 @@
 """Transforms of a million nodes, on one core: each should take less than ten seconds.
 
-pytest tests/benchmarks/test_transforms.py --benchmark-only -s
+pytest tests/benchmarks/test_transforms_speed.py --benchmark-only -s
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Random reads of a MeshStore against the same bytes copied out of a plain binary file.
 
-    pytest tests/benchmarks/test_store.py --benchmark-only -s
+    pytest tests/benchmarks/test_store_speed.py --benchmark-only -s
 
 1,000 meshes of 5,000 nodes and about 10,000 triangles, every mesh once in a random order. The plain
 file is read into numpy arrays in the two ways that numpy has, and, as a store does, into tensors in
