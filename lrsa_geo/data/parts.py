@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -146,14 +147,33 @@ def _do(index: int) -> int | Failure:
     return _job(index)
 
 
+@contextmanager
+def _broken_pipes_raise() -> Iterator[None]:
+    """A dead worker's pipe is an error to handle, not the end of this process.
+
+    Python sees to that, but gmsh.initialize() undoes it for the whole process.
+    """
+    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGPIPE, before)
+    else:
+        yield
+
+
 def _work(
     job: _Job, waiting: deque[int], processes: int, finish: Callable[[int | Failure], None]
 ) -> list[int]:
     """Empty the queue; if a process dies, stop and return what was under way then."""
     running: dict[Future[int | Failure], int] = {}
-    with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_start_worker, initargs=(job,)
-    ) as pool:
+    with (
+        _broken_pipes_raise(),
+        ProcessPoolExecutor(
+            processes, get_context("spawn"), initializer=_start_worker, initargs=(job,)
+        ) as pool,
+    ):
         try:
             while waiting or running:
                 while waiting and len(running) < processes:

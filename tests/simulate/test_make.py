@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import gmsh
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -66,6 +67,8 @@ def test_failures_are_replaced_and_reported(tmp_path, capsys):
 
 
 def test_a_sample_that_kills_its_process_is_a_failure_like_others(tmp_path):
+    gmsh.initialize(interruptible=False)  # after which a broken pipe ends this process
+    gmsh.finalize()
     store = make_store(Squares(samples=5, deadly=(3,)), tmp_path / "s.h5", 1)
     assert [int(data.sample) for data in store] == [0, 1, 2, 4, 5]
     (failure,) = store.provenance["failures"]
