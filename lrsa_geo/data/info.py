@@ -36,5 +36,7 @@ def describe(store: MeshStore) -> str:
                 + (f"  ({lost} NaN or infinite)" if lost else "")
             )
     for key, value in store.provenance.items():
-        lines.append(f"{key}: {len(value) if key == 'failures' else value}")
+        text = str(value)
+        is_long = isinstance(value, list | dict) and len(text) > 300
+        lines.append(f"{key}: {len(value)} entries" if is_long else f"{key}: {text}")
     return "\n".join(lines)
