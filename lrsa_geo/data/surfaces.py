@@ -15,6 +15,8 @@ from torch_geometric.transforms import BaseTransform
 from lrsa_geo.data.mesh_cells import cell_dimensions, corner_counts, table_of
 from lrsa_geo.data.topology import boundary_facets
 
+_CENTRES = 8  # of facets that are looked at
+
 
 class BoundaryNodes(BaseTransform):
     """``boundary [N] int8``: 1 on the boundary of the cells, 0 inside. O(K log K).
@@ -91,18 +93,21 @@ class DistanceToBoundary(BaseTransform):
     .. math:: d_i = \min_{q \in \partial \Omega} |q - p_i|, \qquad o_i = q_i - p_i
 
     with :math:`q_i` a nearest point of the boundary's facets (points, segments, or polygons cut
-    into triangles), not only of its nodes. O(N log N) for facets of similar size: only facets whose
-    centre is near enough are looked at.
+    into triangles), not only of its nodes. Of the facets of like size, those with the eight nearest
+    centres are looked at, O(N log N): enough where the boundary is flat at the scale of a facet,
+    and never too large by more than a facet's radius. ``exact`` looks at all that could be nearer.
 
     Args:
         marker: only the boundary whose nodes all have this value in ``boundary``; by default all.
+        exact: take the time that it needs; far from a bent boundary, that is much.
 
     Raises:
         ValueError: the graph has no cells, or no such boundary.
     """
 
-    def __init__(self, marker: int | None = None) -> None:
+    def __init__(self, marker: int | None = None, exact: bool = False) -> None:
         self.marker = marker
+        self.exact = exact
 
     def forward(self, data: Data) -> Data:
         """Set ``boundary_distance`` and ``boundary_offset``, of the type of ``pos``."""
@@ -115,13 +120,16 @@ class DistanceToBoundary(BaseTransform):
         if not len(facets):
             which = "" if self.marker is None else f" with the marker {self.marker}"
             raise ValueError(f"the mesh has no boundary{which}, so there is no distance to it")
-        nearest = nearest_points(pos, pos[_simplices(facets)])
+        limit = None if self.exact else _CENTRES
+        nearest = nearest_points(pos, pos[_simplices(facets)], limit)
         data.boundary_offset = torch.from_numpy(nearest - pos).to(data.pos)
         data.boundary_distance = data.boundary_offset.norm(dim=1)
         return data
 
 
-def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
+def nearest_points(
+    points: np.ndarray, simplices: np.ndarray, limit: int | None = None
+) -> np.ndarray:
     """The nearest point of a set of points, segments or triangles to each of ``points``.
 
     A simplex of radius r around its centre c is nearer than distance d only if its centre is within
@@ -131,6 +139,7 @@ def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     Args:
         points: ``[N, D]``.
         simplices: ``[F, S, D]`` corners, S = 1, 2 or 3.
+        limit: look at no more simplices of a class; the answer may then be too far by their radius.
 
     Returns:
         ``[N, D]``.
@@ -148,9 +157,10 @@ def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(size_class == size)
         reach = radius[members].max()
         tree = cKDTree(centre[members])
+        most = min(len(members), limit or len(members))
         open_, first, k = np.arange(len(points)), 0, 4
-        while len(open_) and first < len(members):
-            last = min(first + k, len(members))
+        while len(open_) and first < most:
+            last = min(first + k, most)
             distance, number = tree.query(points[open_], range(first + 1, last + 1))
             candidates = members[number]
             for column in range(last - first):
