@@ -145,7 +145,7 @@ def nearest_points(
         ``[N, D]``.
     """
     # Where to start from: the nearest corner.
-    corners = simplices.reshape(-1, points.shape[1])
+    corners = np.unique(simplices.reshape(-1, points.shape[1]), axis=0)
     best, number = cKDTree(corners).query(points)
     nearest = corners[number]
     if simplices.shape[1] == 1:
@@ -158,7 +158,7 @@ def nearest_points(
         reach = radius[members].max()
         tree = cKDTree(centre[members])
         most = min(len(members), limit or len(members))
-        open_, first, k = np.arange(len(points)), 0, 4
+        open_, first, k = np.arange(len(points)), 0, limit or 4
         while len(open_) and first < most:
             last = min(first + k, most)
             distance, number = tree.query(points[open_], range(first + 1, last + 1))
