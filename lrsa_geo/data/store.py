@@ -177,7 +177,7 @@ class MeshStore:
             provenance: anything JSON can hold that tells how the graphs were made.
             compression: ``"gzip"`` (smaller) or ``"lzf"`` (faster), both with HDF5's byte shuffle.
                 Contents and digest are the same. Triangle meshes of 5,000 nodes take half the room
-                and, out of the page cache, some fifty times as long to read (2.4 ms, not 0.05), see
+                and, out of the page cache, thirty times as long to read (2.4 ms, not 0.08), see
                 ``tests/benchmarks/test_store_speed.py``: for slow disks and for keeping.
 
         Raises:
