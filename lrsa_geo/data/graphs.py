@@ -87,7 +87,7 @@ class GraphReader:
         data = Data(pos=mesh.pos.float())
         if mesh.get("cells") is not None:
             data.cells, data.cell_types = mesh.cells, mesh.cell_types
-        data.measure = NodeMeasure()(Data(pos=mesh.pos, **_cells(mesh))).measure.float()
+        data.measure = NodeMeasure()(mesh).measure.float()
         if self.boundary:
             data.boundary = _markers(mesh, self.boundary, where)
         elif _may_have_boundary(mesh):
@@ -103,7 +103,7 @@ class GraphReader:
     def _columns(self, mesh: Data, fields: Fields, where: object, geometry: bool = False) -> Tensor:
         columns = []
         for described in fields:
-            values = _node_field(mesh, described.name, where, geometry).flatten(1)
+            values = _node_field(mesh, described.name, where, geometry)
             if values.shape[1] == 3 and described.components == _AXES[2]:
                 if values[:, 2].any():
                     raise MeshError(
@@ -151,7 +151,7 @@ def reader_for(
     def describe(wanted: str, geometry: bool) -> Field:
         name, unit = (wanted, "1") if _has(mesh, wanted) else split_unit(wanted)
         values = _node_field(mesh, name, where, geometry)
-        width = values.flatten(1).shape[1]
+        width = values.shape[1]
         dim = mesh.pos.shape[1]
         components: tuple[str, ...] = tuple(map(str, range(width))) if width > 1 else ()
         if width == 3 and dim == 2 and not values[:, 2].any():
@@ -183,7 +183,7 @@ def _has(mesh: Data, name: str) -> bool:
 
 
 def _node_field(mesh: Data, name: str, where: object, geometry: bool) -> Tensor:
-    """Values ``[N]`` or ``[N, ...]`` as ``[N, C]``."""
+    """Values as ``[N, C]``, whatever their shape in the file."""
     if name in mesh.point_data:
         values = mesh.point_data[name]
     elif name in mesh.cell_data:
@@ -230,12 +230,6 @@ def _cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) 
         )
     assert given is not None
     return torch.tensor([[given[f.name] for f in fields]], dtype=torch.float32)
-
-
-def _cells(mesh: Data) -> dict[str, Tensor]:
-    if mesh.get("cells") is None:
-        return {}
-    return {"cells": mesh.cells, "cell_types": mesh.cell_types}
 
 
 def _may_have_boundary(mesh: Data) -> bool:

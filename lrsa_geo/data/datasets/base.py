@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from tqdm import tqdm
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError
 from lrsa_geo.data.fields import Fields
-from lrsa_geo.data.files import atomic_path
 from lrsa_geo.data.mesh_cells import QUAD, Blocks, to_table
+from lrsa_geo.data.split import Split, split_path
 from lrsa_geo.data.store import MeshStore
 
 _MAX_LISTED_FILES = 20
@@ -119,9 +118,7 @@ class PublishedSet(ABC):
         }
         store = MeshStore.write(output, self._graphs(cases, order), self.fields, provenance)
         for task, split in splits.items():
-            suffix = f".{task}.split.json" if task else ".split.json"
-            with atomic_path(output.with_suffix(suffix)) as temporary:
-                temporary.write_text(json.dumps(split), encoding="utf-8")
+            split.save(split_path(output.with_suffix(f".{task}.h5") if task else output))
         return store
 
     def _graphs(self, cases: Cases, order: list[int]) -> Iterator[Data]:
@@ -141,7 +138,7 @@ class PublishedSet(ABC):
             yield data
 
 
-def _split(train: list[int], test: list[int], val_share: float) -> dict[str, list[int]]:
+def _split(train: list[int], test: list[int], val_share: float) -> Split:
     num_val = max(1, round(val_share * len(train))) if val_share else 0
     if not 0 <= val_share < 1 or num_val >= len(train):
         raise ValueError(
@@ -149,7 +146,7 @@ def _split(train: list[int], test: list[int], val_share: float) -> dict[str, lis
             " or is no share; expected 0 to below 1"
         )
     first_val = len(train) - num_val
-    return {"train": train[:first_val], "val": train[first_val:], "test": test}
+    return Split(train[:first_val], train[first_val:], test)
 
 
 def _sizes(files: list[Path], folder: Path) -> dict[str, int]:
