@@ -6,15 +6,18 @@ pytest tests/benchmarks/test_local_cost.py --benchmark-only -s
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
 import torch
 from scipy.spatial import Delaunay
 from torch_geometric.data import Data
+from torch_geometric.utils import segment
 
 from lrsa_geo.data import CellsToEdges
 from lrsa_geo.nn import EdgeLayout, LocalLayer, LRSABlock, NodeLayout
+from lrsa_geo.nn.local import sum_by_node
 
 NODES, CHANNELS = 10_000, 128
 
@@ -63,3 +66,28 @@ def test_a_block_with_message_passing_against_one_without(benchmark):
             f"local {name:9s} {1e3 * median(times):6.1f} ms, {median(ratios):.2f} x the block"
             f" without ({min(ratios):.2f} to {max(ratios):.2f})"
         )
+
+
+def test_the_sum_over_the_edges_of_each_node(benchmark):
+    """Ours against ``segment``, which calls torch-scatter where that is installed."""
+    data = mesh()
+    edges = EdgeLayout(data.edge_index, data.pos)
+    messages = torch.randn(data.num_edges, CHANNELS)
+    sums = {
+        "sum_by_node": lambda: sum_by_node(messages, edges.ptr),
+        "segment": lambda: segment(messages, edges.ptr, "sum"),
+    }
+    torch.testing.assert_close(sums["sum_by_node"](), sums["segment"]())
+    seconds: dict[str, list[float]] = {name: [] for name in sums}
+
+    def round_of_both() -> None:
+        for name, run in sums.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+
+    benchmark.pedantic(round_of_both, rounds=20)
+    with_scatter = find_spec("torch_scatter") is not None
+    print(f"\nsums of messages, torch-scatter {'present' if with_scatter else 'absent'}")
+    for name, times in seconds.items():
+        print(f"{name:11s} {1e3 * median(times):6.2f} ms")

@@ -96,7 +96,7 @@ def test_chunks_of_any_size_give_the_same(conv, monkeypatch):
     whole = run()
     monkeypatch.setitem(local._CHUNK_BYTES, "cpu", 4 * 6 * 20)
     layout = EdgeLayout(data.edge_index, data.pos)
-    assert sum(1 for _ in layout.incoming.chunks(6)) > 50
+    assert sum(1 for _ in layout.chunks(6)) > 50
     for one, other in zip(run(), whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
 
