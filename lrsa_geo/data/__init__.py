@@ -25,6 +25,7 @@ from lrsa_geo.data.mesh_io import (
 )
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.parts import Failure, Parts, SampleError
+from lrsa_geo.data.query import with_query_points
 from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
@@ -85,5 +86,6 @@ __all__ = [
     "total_width",
     "turned",
     "with_edges",
+    "with_query_points",
     "write_mesh",
 ]

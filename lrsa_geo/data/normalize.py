@@ -56,10 +56,18 @@ class Normalizer(nn.Module):
         self.y = Affine(total_width(fields.get("y", ())))
         self.cond = Affine(total_width(fields.get("cond", ())))
 
-    def fit(self, store: MeshStore, indices: list[int]) -> None:
-        """Take the statistics of the graphs ``indices`` of a store; no other graph is read."""
+    def fit(
+        self, store: MeshStore, indices: list[int], *, relative_positions: bool = False
+    ) -> None:
+        """Take the statistics of the graphs ``indices`` of a store; no other graph is read.
+
+        With ``relative_positions`` each graph counts from its own mean position.
+        """
         graphs = [store[i] for i in indices]
-        pos = torch.cat([data.pos for data in graphs]).double()
+        places = [data.pos.double() for data in graphs]
+        if relative_positions:
+            places = [pos - pos.mean(0) for pos in places]
+        pos = torch.cat(places)
         low, high = pos.amin(0), pos.amax(0)
         self.pos.set((low + high) / 2, ((high - low).max() / 2).expand(len(low)))
         for array in self.fields:

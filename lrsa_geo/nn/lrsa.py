@@ -1,19 +1,21 @@
-"""Low-Rank Spatial Attention: the layer and its block."""
+"""Low-Rank Spatial Attention: the layer."""
 
 from __future__ import annotations
-
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrsa_geo.nn import attention
-from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
-from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
+from lrsa_geo.nn.pointwise import (
+    FeedForward,
+    Linear,
+    RMSNorm,
+    check_channels,
+    modulate,
+    reset_children,
+)
 from lrsa_geo.nn.ragged import NodeLayout
-
-Order = Literal["local-first", "global-first", "parallel"]
 
 
 class LatentBlock(nn.Module):
@@ -76,7 +78,7 @@ class LRSA(nn.Module):
     quadrature of an integral over the domain; a node with :math:`w_i = 0` reads the field without
     influencing it.
 
-    The layer has no residual and no norm of its input: :class:`LRSABlock` adds them.
+    The layer has no residual and no norm of its input: :class:`~lrsa_geo.nn.LRSABlock` adds them.
 
     Args:
         channels: C, a multiple of ``heads``.
@@ -155,7 +157,7 @@ class LRSA(nn.Module):
             mask: which places of a dense ``x`` hold nodes; the others give zeros.
             measure: quadrature weight of each node, default 1.
         """
-        _check_channels(x, self.channels)
+        check_channels(x, self.channels)
         layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
         return layout.unpack(self.mix(layout.pack(x), layout))
 
@@ -198,111 +200,3 @@ class LRSA(nn.Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()}, latent_depth={len(self.latent_blocks)})"
-
-
-class LRSABlock(nn.Module):
-    r"""Pre-normed residual block: global mixing, then a pointwise feed-forward layer.
-
-    .. math::
-        h \leftarrow h + \mathrm{LRSA}(\mathrm{Norm}(h)), \qquad
-        h \leftarrow h + \mathrm{FFN}(\mathrm{Norm}(h))
-
-    With a ``local`` layer, mixing is :math:`h \leftarrow h + \mathrm{Local}(h)` and
-    :math:`h \leftarrow h + \mathrm{LRSA}(\mathrm{Norm}(h))`, in the given order, or both from the
-    same h.
-
-    Args:
-        channels, heads, num_latents, latent_depth, ffn_ratio: see :class:`LRSA`; ``ffn_ratio``
-            holds for the nodes' feed-forward layer too.
-        local: message passing over edges, only used by :meth:`mix`.
-        order: "local-first", "global-first" or "parallel".
-
-    Shapes: those of :class:`LRSA`.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        heads: int = 8,
-        num_latents: int = 64,
-        latent_depth: int = 1,
-        ffn_ratio: float = 2.0,
-        local: LocalLayer | None = None,
-        order: Order = "local-first",
-    ) -> None:
-        super().__init__()
-        if order not in get_args(Order):
-            raise ValueError(f"`order` is '{order}', expected one of {get_args(Order)}")
-        self.mixer_norm = RMSNorm(channels)
-        self.mixer = LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
-        self.local = local
-        self.order = order
-        self.ffn_norm = RMSNorm(channels)
-        self.ffn = FeedForward(channels, round(channels * ffn_ratio), channels)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw new weights."""
-        reset_children(self)
-
-    @torch.no_grad()
-    def scale_residuals(self, factor: float) -> None:
-        """Multiply what the block adds to its input; deep stacks start with less of it."""
-        self.mixer.reconstruct_out.weight.mul_(factor)
-        self.ffn.out.weight.mul_(factor)
-        if self.local is not None and isinstance(self.local.conv, MeshConv):
-            self.local.conv.out.weight.mul_(factor)
-
-    def forward(
-        self,
-        x: Tensor,
-        batch: Tensor | NodeLayout | None = None,
-        *,
-        mask: Tensor | None = None,
-        measure: Tensor | None = None,
-    ) -> Tensor:
-        """See :meth:`LRSA.forward`. Places of a dense ``x`` without a node give zeros."""
-        _check_channels(x, self.mixer.channels)
-        if self.local is not None:
-            raise ValueError("a block with a local layer needs edges: call `mix`")
-        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
-        return layout.unpack(self.mix(layout.pack(x), layout))
-
-    def mix(
-        self,
-        rows: Tensor,
-        layout: NodeLayout,
-        modulation: Tensor | None = None,
-        pos: Tensor | None = None,
-        edges: EdgeLayout | None = None,
-    ) -> Tensor:
-        """The block on packed rows, ``[R, C]`` -> ``[R, C]``.
-
-        Args:
-            rows: node features.
-            layout: the graphs.
-            modulation: as in :meth:`LRSA.mix`.
-            pos: ``[R, D]`` packed positions, for the local layer.
-            edges: between packed rows, for the local layer.
-        """
-        before = rows
-        if self.local is not None and self.order != "global-first":
-            rows = rows + self.local(rows, pos, edges)
-        seen = before if self.order == "parallel" else rows
-        rows = rows + self.mixer.mix(self.mixer_norm(seen), layout, modulation)
-        if self.local is not None and self.order == "global-first":
-            rows = rows + self.local(rows, pos, edges)
-        return rows + self.ffn(self.ffn_norm(rows))
-
-
-def modulate(x: Tensor, modulation: Tensor) -> Tensor:
-    """(1 + g) x + s with (g, s) the halves of ``modulation``, ``[..., 2 C]``."""
-    gain, shift = modulation.chunk(2, dim=-1)
-    return torch.addcmul(x + shift, x, gain)
-
-
-def _check_channels(x: Tensor, channels: int) -> None:
-    if x.dim() < 1 or x.shape[-1] != channels:
-        raise ValueError(
-            f"`x` has shape {list(x.shape)}, expected {channels} channels in its last axis"
-        )

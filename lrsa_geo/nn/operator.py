@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lrsa_geo.nn.block import MixerBlock, Order
 from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.local import EdgeLayout, LocalLayer, check_edges
-from lrsa_geo.nn.lrsa import LRSABlock, Order, modulate
-from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
+from lrsa_geo.nn.lrsa import LRSA
+from lrsa_geo.nn.mixers import PhysicsAttention
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, modulate, reset_children
 from lrsa_geo.nn.ragged import NodeLayout
+
+Mixer = Literal["lrsa", "transolver", "none"]
 
 
 class GeometryOperator(nn.Module):
@@ -20,7 +25,7 @@ class GeometryOperator(nn.Module):
 
     .. math::
         h^0_i = \mathrm{MLP}\big(x_i, \mathrm{Fourier}(p_i)\big), \qquad
-        h^{l+1} = \mathrm{LRSABlock}_l(h^l), \qquad
+        h^{l+1} = \mathrm{Block}_l(h^l), \qquad
         y_i = W \, \mathrm{Norm}(h^L_i) + b
 
     (arXiv 2604.03582, section 3). Conditions of a graph modulate the latents of every block and the
@@ -39,7 +44,11 @@ class GeometryOperator(nn.Module):
         latent_depth: Transformer blocks on the latents of each block.
         ffn_ratio: width of the feed-forward layers over C.
         local: message passing in every block, see :class:`LocalLayer`; None for none.
-        order: of the local and the global layer, see :class:`LRSABlock`.
+        order: of the local and the global layer, see :class:`~lrsa_geo.nn.MixerBlock`.
+        mixer: the global layer of the blocks: "lrsa"; "transolver", the peer
+            :class:`~lrsa_geo.nn.PhysicsAttention`; or "none", for message passing alone.
+        relative_positions: positions count from the centre of mass of their graph, so that the
+            answer does not depend on where the origin is.
 
     Shapes:
         - **x** ``(R, F)`` or None if F = 0, **pos** ``(R, D)`` (about -1 to 1),
@@ -65,8 +74,13 @@ class GeometryOperator(nn.Module):
         ffn_ratio: float = 2.0,
         local: str | nn.Module | None = None,
         order: Order = "local-first",
+        mixer: Mixer = "lrsa",
+        relative_positions: bool = False,
     ) -> None:
         super().__init__()
+        if mixer == "none" and local is None:
+            raise ValueError("`mixer` is 'none' and `local` is None: nothing would mix the nodes")
+        self.relative_positions = relative_positions
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.pos_dim = pos_dim
@@ -75,11 +89,9 @@ class GeometryOperator(nn.Module):
         self.lift = FeedForward(in_channels + self.encode.out_channels, channels, channels)
         self.condition = Condition(cond_channels, channels, depth) if cond_channels else None
         self.blocks = nn.ModuleList(
-            LRSABlock(
+            MixerBlock(
                 channels,
-                heads,
-                num_latents,
-                latent_depth,
+                _make_mixer(mixer, channels, heads, num_latents, latent_depth, ffn_ratio),
                 ffn_ratio,
                 None if local is None else LocalLayer(local, channels, pos_dim),
                 order,
@@ -96,7 +108,7 @@ class GeometryOperator(nn.Module):
         reset_children(self)
         scale = (2 * len(self.blocks)) ** -0.5
         for block in self.blocks:
-            assert isinstance(block, LRSABlock)
+            assert isinstance(block, MixerBlock)
             block.scale_residuals(scale)
 
     def forward(
@@ -122,6 +134,8 @@ class GeometryOperator(nn.Module):
         """
         self._check(x, pos)
         layout = NodeLayout.of(pos, batch, measure=measure)
+        if self.relative_positions:
+            pos = self._from_centre(pos, layout)
         features = self.encode(pos)
         if x is not None:
             features = torch.cat([x, features], dim=1)
@@ -134,7 +148,7 @@ class GeometryOperator(nn.Module):
         elif cond is not None:
             raise ValueError("`cond` is given, but the model was built with cond_channels=0")
         for block, modulation in zip(self.blocks, modulations, strict=False):
-            assert isinstance(block, LRSABlock)
+            assert isinstance(block, MixerBlock)
             h = block.mix(h, layout, modulation, packed_pos, edges)
         h = self.norm(h)
         if modulations[-1] is not None:
@@ -150,6 +164,16 @@ class GeometryOperator(nn.Module):
             raise ValueError(
                 f"`x` has shape {list(x.shape)}, expected [{len(pos)}, {self.in_channels}]"
             )
+
+    def _from_centre(self, pos: Tensor, layout: NodeLayout) -> Tensor:
+        """p_i - sum_j w_j p_j / sum_j w_j, over the nodes of each graph."""
+        rows, graph = layout.pack(pos), layout.graph_of_row(pos.device)
+        weight = torch.ones_like(rows[:, :1]) if layout.share is None else layout.share[:, None]
+        weight = weight.to(rows.dtype)
+        zeros = rows.new_zeros(layout.num_graphs, self.pos_dim + 1)
+        sums = zeros.index_add(0, graph, torch.cat([weight * rows, weight], dim=1))
+        centre = sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
+        return layout.unpack(rows - centre[graph])
 
     def _edges(
         self, edge_index: Tensor | None, layout: NodeLayout, pos: Tensor, measure: Tensor | None
@@ -173,6 +197,23 @@ class GeometryOperator(nn.Module):
             found = "None" if cond is None else f"of shape {list(cond.shape)}"
             raise ValueError(f"`cond` is {found}, expected {list(expected)}, one row per graph")
         return cond
+
+
+def _make_mixer(
+    mixer: Mixer,
+    channels: int,
+    heads: int,
+    num_latents: int,
+    latent_depth: int,
+    ffn_ratio: float,
+) -> LRSA | PhysicsAttention | None:
+    if mixer == "lrsa":
+        return LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
+    if mixer == "transolver":
+        return PhysicsAttention(channels, heads, num_latents)
+    if mixer == "none":
+        return None
+    raise ValueError(f"`mixer` is '{mixer}', expected one of {get_args(Mixer)}")
 
 
 class Condition(nn.Module):

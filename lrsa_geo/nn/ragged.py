@@ -61,6 +61,8 @@ class NodeLayout:
         sizes: nodes of each graph.
         blocks: how attention walks through them.
         massless: ``[B]`` bool, graphs without a node of positive measure; None if there is none.
+        share: ``[R]`` measure of each packed row over the mean of its graph's positive ones; None
+            if all are 1.
         padding: ``[B, N]`` bool, rows that are no nodes; None unless a traced program keeps them.
     """
 
@@ -88,9 +90,8 @@ class NodeLayout:
         self.dense = dense
         self.massless: Tensor | None = None
         self.padding: Tensor | None = None
-        log_measure = None
-        if measure is not None:
-            log_measure = self._log_of_share(measure, validate)
+        self.share = None if measure is None else self._share(measure, validate)
+        log_measure = None if self.share is None else self.share.log()
         if 0 in self.sizes:
             empty = torch.tensor([size == 0 for size in self.sizes], device=like.device)
             self.massless = empty if self.massless is None else self.massless | empty
@@ -242,8 +243,8 @@ class NodeLayout:
         """``[B, ...]`` -> the graphs of each block."""
         return per_graph.split([block.num_graphs for block in self.blocks])
 
-    def _log_of_share(self, measure: Tensor, validate: bool) -> Tensor:
-        """log of w_i over its graph's mean: softmax ignores the mean, low precision does not."""
+    def _share(self, measure: Tensor, validate: bool) -> Tensor:
+        """w_i over the mean of those > 0: softmax ignores it, low precision does not."""
         if validate and len(measure) and not bool((measure >= 0).all() & measure.isfinite().all()):
             bad = int((~((measure >= 0) & measure.isfinite())).nonzero()[0])
             raise ValueError(
@@ -253,18 +254,20 @@ class NodeLayout:
         if self.dense is not None and self.order is None:
             per_graph = measure.unflatten(0, self.dense)
             total = per_graph.sum(1)
-            mean = per_graph.mean(1, keepdim=True).expand_as(per_graph).flatten()
+            heard = (per_graph > 0).sum(1).clamp(min=1)
+            mean = (total / heard)[:, None].expand_as(per_graph).flatten()
         else:
             graph = self.graph_of_row(measure.device)
             total = measure.new_zeros(self.num_graphs).index_add(0, graph, measure)
-            mean = (total / measure.new_tensor(self.sizes).clamp(min=1))[graph]
+            heard = total.new_zeros(self.num_graphs).index_add(0, graph, (measure > 0).to(total))
+            mean = (total / heard.clamp(min=1))[graph]
         massless = total == 0
         if not validate or bool(massless.any()):
             self.massless = massless
             # Such a graph's weights do not matter, its latents are set to zero: but no NaN.
             no_mass = mean == 0
             measure, mean = measure.masked_fill(no_mass, 1), mean.masked_fill(no_mass, 1)
-        return torch.log(measure / mean)
+        return measure / mean
 
     def _make_blocks(self, like: Tensor, log_measure: Tensor | None) -> list[Block]:
         blocks, first_row = [], 0

@@ -55,7 +55,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[st
     lightning.seed_everything(config.seed, verbose=False)
     surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
     loaders = StoreDataModule(store, config.data, surrogate.arrays, config.seed)
-    surrogate.normalizer.fit(store, loaders.split.train)
+    surrogate.normalizer.fit(
+        store, loaders.split.train, relative_positions=config.model.relative_positions
+    )
     history = History(run.history)
     module = SurrogateModule(surrogate, config.optim)
     with _without_chatter():

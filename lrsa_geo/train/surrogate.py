@@ -14,8 +14,17 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import Field, Fields, MeshStore, Normalizer, atomic_path, total_width
-from lrsa_geo.nn import GeometryOperator, Order
+from lrsa_geo.data import (
+    Field,
+    Fields,
+    MeshStore,
+    Normalizer,
+    atomic_path,
+    total_width,
+    with_edges,
+    with_query_points,
+)
+from lrsa_geo.nn import GeometryOperator, Mixer, Order
 
 FORMAT = "lrsa_geo.Surrogate"
 VERSION = 1
@@ -37,6 +46,9 @@ class ModelConfig:
             ``torch_geometric.nn``; null for none. Edges are those of the cells, or to the six
             nearest neighbours in a point cloud.
         order: "local-first", "global-first" or "parallel".
+        mixer: the global layer of the blocks: "lrsa", the peer "transolver", or "none".
+        relative_positions: positions count from the centre of mass of each graph: where the mesh
+            lies does not matter.
         use_measure: weigh each node by the length, area or volume it stands for.
         use_boundary: tell the network each node's boundary marker.
         use_features: tell the network the node features ``x``; positions only otherwise.
@@ -51,6 +63,8 @@ class ModelConfig:
     fourier_octaves: int = 5
     local: str | None = None
     order: Order = "local-first"
+    mixer: Mixer = "lrsa"
+    relative_positions: bool = False
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
@@ -114,6 +128,8 @@ class Surrogate(nn.Module):
             fourier_octaves=config.fourier_octaves,
             local=config.local,
             order=config.order,
+            mixer=config.mixer,
+            relative_positions=config.relative_positions,
         )
 
     @property
@@ -126,6 +142,8 @@ class Surrogate(nn.Module):
 
     def forward(self, data: Data | Batch) -> Tensor:
         """Targets in physical units at the nodes of all graphs.
+
+        Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0.
 
         Raises:
             ValueError: the graphs lack an array that the model was trained with.
@@ -147,9 +165,45 @@ class Surrogate(nn.Module):
             data.batch,
             edge_index=data.edge_index if self.config.local else None,
             cond=cond,
-            measure=data.measure if self.config.use_measure else None,
+            measure=self._measure(data),
         )
         return self.normalizer.y.inverse(y.float())
+
+    def query(
+        self, data: Data, pos: Tensor, x: Tensor | None = None, boundary: Tensor | None = None
+    ) -> Tensor:
+        """Targets in physical units at any points, ``[Q, K]``, see :func:`with_query_points`.
+
+        The points read the field that the nodes carry and do not change it. They may be the nodes
+        of another mesh.
+
+        Args:
+            data: one graph; its edges are made by :func:`with_edges` if the model needs them.
+            pos: ``[Q, D]`` in the unit of the graph's positions.
+            x: ``[Q, F]`` features at the points, if the model reads features.
+            boundary: ``[Q]`` markers of the points; 0 (inside) by default.
+
+        Raises:
+            ValueError: shapes do not fit, or the points lack features that the model needs.
+        """
+        if self.config.local:
+            data = with_edges(data)
+        reads_x = "x" in self.signature.fields
+        if reads_x and x is None:
+            names = ", ".join(f.name for f in self.signature.fields["x"])
+            raise ValueError(f"`x` is None, but the model reads {names}: give them at the points")
+        if not reads_x and data.get("x") is not None:
+            data = data.clone()
+            del data.x
+        return self(with_query_points(data, pos, x, boundary))[len(data.pos) :]
+
+    def _measure(self, data: Data | Batch) -> Tensor | None:
+        measure: Tensor | None = data.measure if self.config.use_measure else None
+        if data.get("passive") is None:
+            return measure
+        if measure is None:
+            measure = torch.ones_like(data.pos[:, 0])
+        return measure.masked_fill(data.passive, 0)
 
     def _markers(self, boundary: Tensor) -> Tensor:
         known = self.signature.num_markers

@@ -123,3 +123,27 @@ def test_initial_output_is_of_order_one():
     model = GeometryOperator(0, 1, 2, channels=64, depth=12, heads=4, num_latents=16)
     y = model(None, torch.rand(500, 2) * 2 - 1)
     assert 0.05 < y.std() < 3
+
+
+def test_with_relative_positions_the_origin_does_not_matter():
+    torch.manual_seed(0)
+    sizes = {"channels": 16, "depth": 2, "heads": 2, "num_latents": 4, "local": "MeshConv"}
+    model = GeometryOperator(0, 2, 2, relative_positions=True, **sizes).double()
+    pos = torch.rand(11, 2, dtype=torch.float64)
+    batch = torch.tensor([1, 0] * 5 + [0])
+    edges = torch.tensor([[0, 2, 4, 1, 3], [2, 4, 0, 3, 1]])
+    measure = torch.rand(11, dtype=torch.float64)
+    measure[3] = 0  # a passive node moves nobody's centre
+    given = {"edge_index": edges, "measure": measure}
+    y = model(None, pos, batch, **given)
+    shift = torch.tensor([[3.0, -7.0], [100.0, 0.5]], dtype=torch.float64)[batch]
+    torch.testing.assert_close(model(None, pos + shift, batch, **given), y)
+    without = torch.arange(11) != 3
+    torch.testing.assert_close(
+        model(
+            None, pos[without], batch[without], edge_index=edges[:, :0], measure=measure[without]
+        ),
+        model(None, pos, batch, edge_index=edges[:, :0], measure=measure)[without],
+    )
+    model.relative_positions = False
+    assert not torch.allclose(model(None, pos + shift, batch, **given), y)

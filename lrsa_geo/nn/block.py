@@ -1,0 +1,140 @@
+"""A block of an operator: message passing, global mixing, feed-forward, each with its residual."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
+from lrsa_geo.nn.lrsa import LRSA
+from lrsa_geo.nn.mixers import PhysicsAttention
+from lrsa_geo.nn.pointwise import FeedForward, RMSNorm, check_channels, modulate, reset_children
+from lrsa_geo.nn.ragged import NodeLayout
+
+Order = Literal["local-first", "global-first", "parallel"]
+
+
+class MixerBlock(nn.Module):
+    r"""Pre-normed residual block: mixing of nodes, then a pointwise feed-forward layer.
+
+    .. math::
+        h \leftarrow h + \mathrm{Local}(h), \qquad
+        h \leftarrow h + \mathrm{Mixer}(\mathrm{Norm}(h)), \qquad
+        h \leftarrow h + \mathrm{FFN}(\mathrm{Norm}(h))
+
+    The local and the global step come in the given order, or both from the same h; either may be
+    left out.
+
+    Args:
+        channels: C.
+        mixer: global mixing with the signature of :class:`~lrsa_geo.nn.LRSA`; None for none, and
+            then a condition modulates what the feed-forward layer reads.
+        ffn_ratio: width of the feed-forward layer over C.
+        local: message passing over edges, only used by :meth:`mix`.
+        order: "local-first", "global-first" or "parallel".
+
+    Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        mixer: LRSA | PhysicsAttention | None,
+        ffn_ratio: float = 2.0,
+        local: LocalLayer | None = None,
+        order: Order = "local-first",
+    ) -> None:
+        super().__init__()
+        if order not in get_args(Order):
+            raise ValueError(f"`order` is '{order}', expected one of {get_args(Order)}")
+        self.channels = channels
+        self.mixer_norm = RMSNorm(channels)
+        self.mixer = mixer
+        self.local = local
+        self.order = order
+        self.ffn_norm = RMSNorm(channels)
+        self.ffn = FeedForward(channels, round(channels * ffn_ratio), channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        reset_children(self)
+
+    @torch.no_grad()
+    def scale_residuals(self, factor: float) -> None:
+        """Multiply what the block adds to its input; deep stacks start with less of it."""
+        self.ffn.out.weight.mul_(factor)
+        if self.mixer is not None:
+            self.mixer.reconstruct_out.weight.mul_(factor)
+        if self.local is not None and isinstance(self.local.conv, MeshConv):
+            self.local.conv.out.weight.mul_(factor)
+
+    def forward(
+        self,
+        x: Tensor,
+        batch: Tensor | NodeLayout | None = None,
+        *,
+        mask: Tensor | None = None,
+        measure: Tensor | None = None,
+    ) -> Tensor:
+        """See :meth:`LRSA.forward`. Places of a dense ``x`` without a node give zeros."""
+        check_channels(x, self.channels)
+        if self.local is not None:
+            raise ValueError("a block with a local layer needs edges: call `mix`")
+        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
+        return layout.unpack(self.mix(layout.pack(x), layout))
+
+    def mix(
+        self,
+        rows: Tensor,
+        layout: NodeLayout,
+        modulation: Tensor | None = None,
+        pos: Tensor | None = None,
+        edges: EdgeLayout | None = None,
+    ) -> Tensor:
+        """The block on packed rows, ``[R, C]`` -> ``[R, C]``.
+
+        Args:
+            rows: node features.
+            layout: the graphs.
+            modulation: as in :meth:`LRSA.mix`.
+            pos: ``[R, D]`` packed positions, for the local layer.
+            edges: between packed rows, for the local layer.
+        """
+        before = rows
+        if self.local is not None and self.order != "global-first":
+            rows = rows + self.local(rows, pos, edges)
+        if self.mixer is not None:
+            seen = before if self.order == "parallel" else rows
+            rows = rows + self.mixer.mix(self.mixer_norm(seen), layout, modulation)
+        if self.local is not None and self.order == "global-first":
+            rows = rows + self.local(rows, pos, edges)
+        read = self.ffn_norm(rows)
+        if self.mixer is None and modulation is not None:
+            read = modulate(read, modulation[layout.graph_of_row(rows.device)])
+        return rows + self.ffn(read)
+
+
+class LRSABlock(MixerBlock):
+    """:class:`MixerBlock` around :class:`~lrsa_geo.nn.LRSA`.
+
+    Args:
+        channels, heads, num_latents, latent_depth, ffn_ratio: see :class:`~lrsa_geo.nn.LRSA`;
+            ``ffn_ratio`` holds for the nodes' feed-forward layer too.
+        local, order: see :class:`MixerBlock`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        num_latents: int = 64,
+        latent_depth: int = 1,
+        ffn_ratio: float = 2.0,
+        local: LocalLayer | None = None,
+        order: Order = "local-first",
+    ) -> None:
+        mixer = LRSA(channels, heads, num_latents, latent_depth, ffn_ratio)
+        super().__init__(channels, mixer, ffn_ratio, local, order)
