@@ -27,6 +27,7 @@ from scipy.sparse.linalg import splu
 from torch_geometric.data import Data
 
 from lrsa_geo.data import Field, Fields, SampleError
+from lrsa_geo.simulate.gmsh_session import TRIANGLES, generate, gmsh_session, grade, mesh_of
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE, VOID = range(5)
@@ -183,14 +184,7 @@ def unit_cell_mesh(
     if radius is not None:
         area -= np.pi * np.mean(radius**2)
     size = np.sqrt(area / (0.866 * num_nodes)) * 1.22
-    if gmsh.isInitialized():
-        raise RuntimeError("gmsh is in use in this process; call gmsh.finalize() first")
-    gmsh.initialize(interruptible=False)
-    try:
-        gmsh.option.setNumber("General.Terminal", 0)
-        gmsh.option.setNumber("General.NumThreads", 1)
-        for option in ("ExtendFromBoundary", "FromPoints", "FromCurvature"):
-            gmsh.option.setNumber(f"Mesh.MeshSize{option}", 0)
+    with gmsh_session():
         geo = gmsh.model.geo
         corners = [geo.addPoint(x, y, 0) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
         sides = [geo.addLine(corners[i], corners[(i + 1) % 4]) for i in range(4)]
@@ -207,40 +201,12 @@ def unit_cell_mesh(
             loops.append(geo.addCurveLoop(void))
         geo.addPlaneSurface(loops)
         geo.synchronize()
-        _grade("PointsList", corners[:2], 0.03, size, reach=0.25, number=1)
+        sizes = [grade("PointsList", corners[:2], 0.03, size, reach=0.25, number=1)]
         if void:
-            _grade("CurvesList", void, 0.65 * size, size, reach=0.15, number=3)
-        smallest = gmsh.model.mesh.field.add("Min", 9)
-        gmsh.model.mesh.field.setNumbers(smallest, "FieldsList", [2, 4] if void else [2])
-        gmsh.model.mesh.field.setAsBackgroundMesh(smallest)
-        gmsh.model.mesh.generate(2)
-        tags, coordinates, _ = gmsh.model.mesh.getNodes()
-        _, corner_tags = gmsh.model.mesh.getElementsByType(2)
-    finally:
-        gmsh.finalize()
-    number_of_tag = np.zeros(int(tags.max()) + 1, dtype=np.int64)
-    number_of_tag[tags.astype(np.int64)] = np.arange(len(tags))
-    # The points that only shape the spline are nodes for gmsh, but belong to no triangle.
-    used, cells = np.unique(number_of_tag[corner_tags.astype(np.int64)], return_inverse=True)
-    return coordinates.reshape(-1, 3)[used, :2], cells.reshape(-1, 3)
-
-
-def _grade(
-    what: str, entities: list[int], near: float, far: float, *, reach: float, number: int
-) -> None:
-    """Element size ``near`` at the entities, growing to ``far`` at the distance ``reach``."""
-    fields = gmsh.model.mesh.field
-    fields.add("Distance", number)
-    fields.setNumbers(number, what, entities)
-    fields.add("Threshold", number + 1)
-    fields.setNumber(number + 1, "InField", number)
-    for option, value in (
-        ("SizeMin", near),
-        ("SizeMax", far),
-        ("DistMin", 0.01),
-        ("DistMax", reach),
-    ):
-        fields.setNumber(number + 1, option, value)
+            sizes.append(grade("CurvesList", void, 0.65 * size, size, reach=0.15, number=3))
+        generate(2, sizes)
+        points, cells, _ = mesh_of(TRIANGLES, 2)
+    return points, cells
 
 
 def solve(
