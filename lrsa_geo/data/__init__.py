@@ -11,7 +11,7 @@ from lrsa_geo.data.augment import (
 from lrsa_geo.data.check import Finding, check_store
 from lrsa_geo.data.collect import CondTable, collect
 from lrsa_geo.data.fields import Field, Fields, column_slices, split_unit, total_width
-from lrsa_geo.data.files import atomic_path
+from lrsa_geo.data.files import atomic_path, shipped_datasets
 from lrsa_geo.data.graphs import GraphReader, reader_for
 from lrsa_geo.data.info import describe
 from lrsa_geo.data.mesh_io import (
@@ -29,7 +29,7 @@ from lrsa_geo.data.query import with_query_points
 from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
-from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
+from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals, pressure_force
 from lrsa_geo.data.transforms import (
     CellsToEdges,
     EdgeGeometry,
@@ -79,8 +79,10 @@ __all__ = [
     "migrate",
     "mirrored",
     "node_to_cell",
+    "pressure_force",
     "read_mesh",
     "reader_for",
+    "shipped_datasets",
     "split_path",
     "split_unit",
     "total_width",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import lrsa_geo
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -25,3 +27,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def shipped_datasets() -> Path:
+    """The folder `datasets/`: inside an installed package, beside the package in a checkout."""
+    package = Path(lrsa_geo.__file__).parent
+    installed = package / "_datasets"
+    return installed if installed.exists() else package.parent / "datasets"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
@@ -57,11 +58,7 @@ class SurfaceNormals(BaseTransform):
         dimensions = cell_dimensions(cell_types)
         dim = int(dimensions.max())
         if dim == pos.shape[1]:
-            facets = boundary_facets(cells, cell_types, len(pos))
-            corners = facets.corners
-            vectors = _facet_vectors(pos, corners)
-            outward = _means(pos, corners) - _means(pos, cells[facets.cell])
-            vectors *= np.where((vectors * outward).sum(1, keepdims=True) < 0, -1.0, 1.0)
+            corners, vectors = _outward_vectors(pos, cells, cell_types)
         elif dim == 2 and pos.shape[1] == 3:
             corners = _outlines(cells, cell_types)[dimensions == dim]
             vectors = _facet_vectors(pos, corners)
@@ -83,6 +80,34 @@ class SurfaceNormals(BaseTransform):
         normal = np.divide(total, length, out=np.zeros_like(total), where=sure)
         data.normal = torch.from_numpy(normal).to(data.pos)
         return data
+
+
+def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
+    r"""Force of a pressure on a part of the boundary, ``[D]``.
+
+    .. math:: F = \int_{\Gamma} p \, n \, dA
+
+    over the facets whose nodes all have the marker, :math:`n` pointing out of the mesh: of a mesh
+    of fluid, it is the force on the body inside. Exact for a pressure that is linear on each
+    (simplex) facet. In units of the pressure times length (D = 2) or area (D = 3).
+
+    Args:
+        data: mesh of plane cells or of solids, with ``boundary``.
+        pressure: ``[N]`` at the nodes.
+        marker: value of ``boundary``.
+
+    Raises:
+        ValueError: the graph has no cells, or no facet with the marker.
+    """
+    cells, cell_types = _cells(data)
+    pos = data.pos.detach().cpu().double().numpy()
+    corners, vectors = _outward_vectors(pos, cells, cell_types)
+    marked = ((data.boundary.cpu().numpy()[corners] == marker) | (corners < 0)).all(1)
+    if not marked.any():
+        raise ValueError(f"no facet of the boundary has nodes that are all marked {marker}")
+    values = pressure.detach().cpu().double().numpy()[:, None]
+    force = (_means(values, corners[marked]) * vectors[marked]).sum(0)
+    return torch.from_numpy(force).to(pressure)
 
 
 class DistanceToBoundary(BaseTransform):
@@ -207,6 +232,17 @@ def _cells(data: Data) -> tuple[np.ndarray, np.ndarray]:
     if not len(cells):
         raise ValueError("the graph has no `cells`, so it has no boundary and no normals")
     return cells, cell_types
+
+
+def _outward_vectors(
+    pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the boundary's facets, and their areas times normals that point out."""
+    facets = boundary_facets(cells, cell_types, len(pos))
+    vectors = _facet_vectors(pos, facets.corners)
+    outward = _means(pos, facets.corners) - _means(pos, cells[facets.cell])
+    vectors *= np.where((vectors * outward).sum(1, keepdims=True) < 0, -1.0, 1.0)
+    return facets.corners, vectors
 
 
 def _means(pos: np.ndarray, nodes: np.ndarray) -> np.ndarray:

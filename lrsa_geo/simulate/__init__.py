@@ -10,7 +10,10 @@ from importlib import import_module
 
 from lrsa_geo.simulate.make import Recipe, find_store, make_store
 
-RECIPES = {"elasticity": "ElasticityRecipe"}  # module in this package: its recipe
+RECIPES = {
+    "airfoil": "AirfoilRecipe",
+    "elasticity": "ElasticityRecipe",
+}  # module in this package: its recipe
 
 
 def recipe_class(name: str) -> type[Recipe]:

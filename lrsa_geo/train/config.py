@@ -12,8 +12,7 @@ from typing import Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-import lrsa_geo
-from lrsa_geo.data import Axis, atomic_path, split_path
+from lrsa_geo.data import Axis, atomic_path, shipped_datasets, split_path
 from lrsa_geo.train.surrogate import ModelConfig
 
 
@@ -188,7 +187,7 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     Raises:
         ValueError: there is no such thing.
     """
-    shipped = _shipped_datasets()
+    shipped = shipped_datasets()
     names = sorted(path.parent.name for path in shipped.glob("*/train.yaml"))
     if what in names:
         files = [shipped / what / "train.yaml"]
@@ -214,10 +213,3 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
         if split_path(what).exists():
             arguments += ["--data.split_file", str(split_path(what))]
     return arguments
-
-
-def _shipped_datasets() -> Path:
-    """The folder `datasets/`: inside an installed package, beside the package in a checkout."""
-    package = Path(lrsa_geo.__file__).parent
-    installed = package / "_datasets"
-    return installed if installed.exists() else package.parent / "datasets"

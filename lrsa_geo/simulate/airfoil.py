@@ -1,0 +1,259 @@
+"""Airfoil: subsonic compressible potential flow around real airfoils.
+
+Shapes of the UIUC Airfoil Coordinates Database, Mach numbers below the first sonic point, angles of
+attack of either sign; meshes of different density, out to 15 chords. The solver is in
+``potential_flow.py``, the shapes are in ``airfoil_shapes.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import gmsh
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lrsa_geo.data import (
+    DistanceToBoundary,
+    Field,
+    Fields,
+    NodeMeasure,
+    SampleError,
+    pressure_force,
+)
+from lrsa_geo.simulate.airfoil_shapes import Outline, ShapeLibrary, smooth_outline
+from lrsa_geo.simulate.gmsh_session import TRIANGLES, generate, gmsh_session, grade, mesh_of
+from lrsa_geo.simulate.potential_flow import Flow, pressure_coefficient, solve_flow
+
+# Markers of the nodes, kept in `Data.boundary`.
+INTERIOR, AIRFOIL, FAR = range(3)
+VTK_TRIANGLE = 5
+FAR_RADIUS = 15.0  # chords
+LOWEST_MACH = 0.1
+SONIC_MARGIN = 0.97  # of the critical Mach number
+LIFT_TOLERANCE = 0.02  # between the lift coefficients by pressure and by circulation
+MOST_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class AirfoilRecipe:
+    """The distribution of the samples; together with ``seed`` it fixes every one of them.
+
+    A shape and an angle are drawn, the incompressible flow is solved, and from its lowest pressure
+    follows the Mach number at which the flow first becomes sonic. The Mach number is then drawn
+    from 0.1 to 97 % of that, or to ``highest_mach``.
+
+    Args:
+        samples: number of flows.
+        seed: sample ``i`` is drawn from ``numpy.random.default_rng([seed, i])``.
+        min_nodes: least aimed-at number of mesh nodes (log-uniform up to ``max_nodes``).
+        max_nodes: largest aimed-at number of mesh nodes.
+        angle: range of the angle of attack in degrees (uniform).
+        highest_mach: of the free stream.
+    """
+
+    name: ClassVar[str] = "airfoil"
+    libraries: ClassVar[tuple[str, ...]] = ("gmsh", "lrsa_geo", "numpy", "scikit-fem", "scipy")
+
+    samples: int = 400
+    seed: int = 0
+    min_nodes: int = 3200
+    max_nodes: int = 11000
+    angle: tuple[float, float] = (-4.0, 8.0)
+    highest_mach: float = 0.6
+
+    @property
+    def fields(self) -> dict[str, Fields]:
+        """Names and units of the columns of ``x``, ``y`` and ``cond``; lengths are in chords."""
+        return {
+            "x": (Field("wall_distance", "chord"), Field("wall_offset", "chord", ("x", "y"))),
+            "y": (
+                Field("pressure_coefficient"),
+                Field("velocity", "free stream", ("x", "y")),
+                Field("local_mach"),
+            ),
+            "cond": (Field("mach"), Field("angle", "deg")),
+        }
+
+    def sample(self, index: int) -> Data:
+        """Draw, mesh and solve sample ``index``, alone.
+
+        A flow that cannot be had (sonic at Mach 0.1 already, no convergence, a supersonic pocket,
+        lift by pressure and by circulation that disagree) is drawn anew, shape and all; ``refused
+        [1]`` says how many were.
+
+        Raises:
+            SampleError: ten were refused.
+        """
+        rng = np.random.default_rng([self.seed, index])
+        for refused in range(MOST_DRAWS):
+            try:
+                data = self._draw(rng)
+            except SampleError as error:
+                reason = error
+                continue
+            data.sample = torch.tensor([index])
+            data.refused = torch.tensor([refused])
+            return data
+        raise SampleError(f"refused {MOST_DRAWS} flows, the last: {reason}")
+
+    def _draw(self, rng: np.random.Generator) -> Data:
+        shapes = _shapes()
+        shape = int(rng.integers(len(shapes.names)))
+        num_nodes = np.exp(rng.uniform(np.log(self.min_nodes), np.log(self.max_nodes)))
+        angle = rng.uniform(*self.angle)
+        share = rng.uniform()
+        points, cells, tail = airfoil_mesh(smooth_outline(shapes.points[shape]), num_nodes)
+        slow = solve_flow(points, cells, tail, 0.0, angle)
+        highest = min(
+            SONIC_MARGIN * critical_mach(slow.pressure_coefficient.min()), self.highest_mach
+        )
+        if highest < LOWEST_MACH:
+            raise SampleError(f"sonic at Mach {LOWEST_MACH} already: too sharp a nose")
+        mach = LOWEST_MACH + share * (highest - LOWEST_MACH)
+        flow = solve_flow(points, cells, tail, mach, angle)
+        if flow.mach.max() >= 1:
+            raise SampleError("a supersonic pocket, which potential flow cannot end with a shock")
+        data = graph_of(points, cells, flow, mach, angle)
+        by_pressure = lift_coefficient(data, data.y[:, 0])
+        if abs(by_pressure - float(data.lift)) > LIFT_TOLERANCE:
+            raise SampleError(
+                f"lift {by_pressure:.3f} by pressure, {float(data.lift):.3f} by circulation"
+            )
+        data.shape = torch.tensor([shape])
+        data.group = torch.tensor([int(shapes.groups[shape])])
+        return data
+
+
+@cache
+def _shapes() -> ShapeLibrary:
+    return ShapeLibrary.load()
+
+
+def graph_of(points: np.ndarray, cells: np.ndarray, flow: Flow, mach: float, angle: float) -> Data:
+    """The flow as a graph, float32; ``lift [1]`` is the lift coefficient from the circulation."""
+    data = Data(
+        pos=torch.from_numpy(points),
+        cells=torch.tensor(cells, dtype=torch.int32),
+        cell_types=torch.full((len(cells),), VTK_TRIANGLE, dtype=torch.int8),
+        boundary=torch.from_numpy(markers(points, cells)),
+    )
+    data = DistanceToBoundary(marker=AIRFOIL)(NodeMeasure()(data))
+    y = np.column_stack([flow.pressure_coefficient, flow.velocity, flow.mach])
+    return Data(
+        pos=data.pos.float(),
+        x=torch.cat([data.boundary_distance[:, None], data.boundary_offset], dim=1).float(),
+        y=torch.tensor(y, dtype=torch.float32),
+        cells=data.cells,
+        cell_types=data.cell_types,
+        measure=data.measure.float(),
+        boundary=data.boundary,
+        cond=torch.tensor([[mach, angle]], dtype=torch.float32),
+        lift=torch.tensor([2 * flow.circulation], dtype=torch.float32),
+    )
+
+
+def lift_coefficient(data: Data, pressure: Tensor) -> float:
+    """Lift per span over (rho U^2 / 2) times the chord, from the pressure on the airfoil.
+
+    Args:
+        data: a graph of this recipe.
+        pressure: ``[N]`` pressure coefficient at the nodes.
+    """
+    angle = float(data.cond[0, 1]) * np.pi / 180
+    force = pressure_force(data, pressure, AIRFOIL)
+    return float(force[1] * np.cos(angle) - force[0] * np.sin(angle))
+
+
+def critical_mach(lowest_pressure: float) -> float:
+    """The free stream's Mach number at which the fastest point becomes sonic.
+
+    Where Karman and Tsien's correction of the lowest incompressible pressure coefficient,
+    Cp / (beta + M^2 / (1 + beta) Cp / 2), meets the coefficient of sonic speed (Anderson,
+    Fundamentals of Aerodynamics, section 11.6).
+    """
+
+    def excess(mach: float) -> float:
+        beta = np.sqrt(1 - mach**2)
+        corrected = lowest_pressure / (beta + mach**2 / (1 + beta) * lowest_pressure / 2)
+        sonic_speed_squared = (1 + 0.2 * mach**2) / (1.2 * mach**2)
+        sonic = pressure_coefficient(np.array(sonic_speed_squared), mach)
+        return float(corrected - sonic) if corrected < 0 else -np.inf
+
+    if lowest_pressure > -1e-9:
+        return 1.0
+    mach = np.linspace(0.02, 0.999, 200)
+    below = np.array([excess(m) for m in mach]) > 0
+    first = int(np.argmin(below))
+    if not below[0]:
+        return float(mach[0])
+    if below.all():
+        return 1.0
+    if not np.isfinite(excess(mach[first])):
+        return float(mach[first - 1])
+    return float(brentq(excess, mach[first - 1], mach[first]))
+
+
+def airfoil_mesh(outline: Outline, num_nodes: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Triangulate the surroundings of an airfoil out to a circle of 15 chords.
+
+    Elements are smallest at the trailing edge, where Kutta's condition is, and at the nose, where
+    they resolve its radius; from the surface they grow linearly.
+
+    Args:
+        outline: the airfoil.
+        num_nodes: aimed-at number of nodes.
+
+    Returns:
+        ``points [N, 2]`` in chords, triangles ``cells [K, 3]``, counter-clockwise, and the number
+        of the node at the trailing edge.
+    """
+    scale = (2900 / num_nodes) ** 0.5
+    radius = outline.upper[0] ** 2 / 2  # of the nose: y = a sqrt(x)
+    nose_size = scale * np.clip(radius / 3, 0.001, 0.004)
+    with gmsh_session():
+        geo = gmsh.model.geo
+        ring = outline.points(120)
+        tags = [geo.addPoint(x, y, 0) for x, y in ring]
+        half = len(tags) // 2
+        surface = [geo.addSpline(tags[: half + 1]), geo.addSpline([*tags[half:], tags[0]])]
+        centre = geo.addPoint(0.5, 0, 0)
+        rim = [
+            geo.addPoint(0.5 + FAR_RADIUS * np.cos(a), FAR_RADIUS * np.sin(a), 0)
+            for a in np.pi / 2 * np.arange(4)
+        ]
+        arcs = [geo.addCircleArc(rim[i], centre, rim[(i + 1) % 4]) for i in range(4)]
+        geo.addPlaneSurface([geo.addCurveLoop(arcs), geo.addCurveLoop(surface)])
+        geo.synchronize()
+
+        def growing(what: str, tags: list[int], near: float, slope: float, number: int) -> int:
+            far = near + slope * FAR_RADIUS
+            return grade(
+                what, tags, near, far, reach=FAR_RADIUS, number=number, start=0.0, sampling=200
+            )
+
+        sizes = [
+            growing("CurvesList", surface, 0.02 * scale, 0.16 * scale, 1),
+            growing("PointsList", [tags[half]], nose_size, 0.2 * scale, 3),
+            growing("PointsList", [tags[0]], 0.0015 * scale, 0.2 * scale, 5),
+        ]
+        generate(2, sizes)
+        points, cells, _ = mesh_of(TRIANGLES, 2)
+    tail = int(np.linalg.norm(points - ring[0], axis=1).argmin())
+    return points, cells, tail
+
+
+def markers(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """``INTERIOR``, ``AIRFOIL`` or ``FAR`` for each node, ``[N]`` int8."""
+    edges = np.sort(cells[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, count = np.unique(edges, axis=0, return_counts=True)
+    on_boundary = np.unique(edges[count == 1])
+    found = np.full(len(points), INTERIOR, dtype=np.int8)
+    distance = np.linalg.norm(points[on_boundary] - [0.5, 0], axis=1)
+    found[on_boundary] = np.where(distance > FAR_RADIUS / 2, FAR, AIRFOIL)
+    return found
