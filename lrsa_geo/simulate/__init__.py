@@ -12,6 +12,7 @@ from lrsa_geo.simulate.make import Recipe, find_store, make_store
 
 RECIPES = {
     "airfoil": "AirfoilRecipe",
+    "bracket3d": "BracketRecipe",
     "elasticity": "ElasticityRecipe",
 }  # module in this package: its recipe
 

@@ -1,0 +1,120 @@
+"""Bracket3D: parametric parts held at their bolt holes, linear elasticity.
+
+Plates with holes, L-brackets and ribbed L-brackets (``bracket_shapes.py``) of steel, clamped at the
+surface of their bolt holes and loaded, in a random direction, at a pin hole or an end face. The
+solver (``linear_elasticity.py``) has quadratic tetrahedra; the graph has all their nodes, and the
+eight linear tetrahedra between the nodes of each as cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from lrsa_geo.data import BoundaryNodes, DistanceToBoundary, Field, Fields, NodeMeasure, SampleError
+from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
+from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid
+
+# Markers of the nodes, kept in `Data.boundary`.
+INTERIOR, CLAMPED, LOADED, FREE = range(4)
+VTK_TETRAHEDRON = 10
+MOST_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class BracketRecipe:
+    """The distribution of the samples; together with ``seed`` it fixes every one of them.
+
+    Args:
+        samples: number of parts.
+        seed: sample ``i`` is drawn from ``numpy.random.default_rng([seed, i])``.
+        size: range of the size of the elements in m (log-uniform), away from holes and fillets.
+        min_nodes: a mesh of fewer nodes is drawn anew, part and all.
+        max_nodes: likewise one of more.
+        force: range of the size of the load in N (uniform); its direction is any.
+        material: constants of the steel.
+    """
+
+    name: ClassVar[str] = "bracket3d"
+    libraries: ClassVar[tuple[str, ...]] = ("gmsh", "lrsa_geo", "numpy", "scikit-fem", "scipy")
+
+    samples: int = 400
+    seed: int = 0
+    size: tuple[float, float] = (0.004, 0.014)
+    min_nodes: int = 3000
+    max_nodes: int = 20000
+    force: tuple[float, float] = (200.0, 1000.0)
+    material: Material = field(default_factory=Material)
+
+    @property
+    def fields(self) -> dict[str, Fields]:
+        """Names and units of the columns of ``x``, ``y`` and ``cond``."""
+        return {
+            "x": (
+                Field("clamp_distance", "m"),
+                Field("load_distance", "m"),
+                Field("surface_distance", "m"),
+                Field("surface_offset", "m", ("x", "y", "z")),
+            ),
+            "y": (Field("von_mises", "Pa"), Field("displacement", "m", ("x", "y", "z"))),
+            "cond": (Field("force", "N", ("x", "y", "z")),),
+        }
+
+    def sample(self, index: int) -> Data:
+        """Draw, mesh and solve sample ``index``, alone.
+
+        Raises:
+            SampleError: no equilibrium, or ten meshes were too small or too large.
+        """
+        rng = np.random.default_rng([self.seed, index])
+        for _ in range(MOST_DRAWS):
+            part = draw_part(rng)
+            points, cells, _ = part_mesh(part, float(np.exp(rng.uniform(*np.log(self.size)))))
+            direction = rng.normal(size=3)
+            force = rng.uniform(*self.force) * direction / np.linalg.norm(direction)
+            if self.min_nodes <= _quadratic_nodes(points, cells) <= self.max_nodes:
+                break
+        else:
+            raise SampleError(f"{MOST_DRAWS} meshes were too small or too large")
+        solution = solve_solid(points, cells, part.is_clamped, part.is_loaded, force, self.material)
+        data = graph_of(solution, force)
+        data.sample = torch.tensor([index])
+        data.family = torch.tensor([FAMILIES.index(part.family)])
+        return data
+
+
+def _quadratic_nodes(points: np.ndarray, cells: np.ndarray) -> int:
+    """Corners and middles of edges."""
+    pairs = cells[:, [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]].reshape(-1, 2)
+    return len(points) + len(np.unique(np.sort(pairs, axis=1), axis=0))
+
+
+def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
+    """The solution as a graph, float32."""
+    mesh = Data(
+        pos=torch.from_numpy(solution.points),
+        cells=torch.tensor(solution.cells, dtype=torch.int32),
+        cell_types=torch.full((len(solution.cells),), VTK_TETRAHEDRON, dtype=torch.int8),
+    )
+    mesh = BoundaryNodes()(NodeMeasure()(mesh))
+    markers = torch.where(mesh.boundary == 1, FREE, INTERIOR).to(torch.int8)
+    markers[torch.from_numpy(solution.loaded)] = LOADED
+    markers[torch.from_numpy(solution.clamped)] = CLAMPED
+    mesh.boundary = markers
+    near = [DistanceToBoundary(marker)(mesh) for marker in (CLAMPED, LOADED, None)]
+    x = [data.boundary_distance[:, None] for data in near] + [near[-1].boundary_offset]
+    y = np.column_stack([solution.von_mises, solution.displacement])
+    return Data(
+        pos=mesh.pos.float(),
+        x=torch.cat(x, dim=1).float(),
+        y=torch.tensor(y, dtype=torch.float32),
+        cells=mesh.cells,
+        cell_types=mesh.cell_types,
+        measure=mesh.measure.float(),
+        boundary=markers,
+        cond=torch.tensor(force[None], dtype=torch.float32),
+    )

@@ -1,0 +1,266 @@
+"""Linear elasticity of solids on quadratic tetrahedra.
+
+    div sigma = 0,   sigma = lambda tr(eps) I + 2 mu eps,   eps = (grad u + grad u^T) / 2,
+
+u = 0 on the clamped surface and sigma n = F / A on the loaded one (A its area). The equations are
+solved by conjugate gradients; the preconditioner adds the exact solution on linear tetrahedra,
+which a direct solver factorises once, to a Jacobi step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix, diags
+from scipy.sparse.linalg import LinearOperator, cg, splu
+from skfem import Basis, ElementTetP2, FacetBasis, MeshTet, asm
+from skfem.assembly import LinearForm
+
+from lrsa_geo.data import SampleError
+
+TOLERANCE = 1e-8  # of the residual, relative to the load
+MOST_ITERATIONS = 500
+
+# Corners and middles of edges of the unit tetrahedron, in skfem's order of edges, and the eight
+# tetrahedra between them.
+_EDGES = np.array([[0, 1], [1, 2], [0, 2], [0, 3], [1, 3], [2, 3]])
+_PARTS = np.array(
+    [
+        [0, 4, 6, 7],
+        [4, 1, 5, 8],
+        [6, 5, 2, 9],
+        [7, 8, 9, 3],
+        [4, 6, 7, 8],
+        [4, 5, 6, 8],
+        [6, 7, 8, 9],
+        [5, 6, 8, 9],
+    ]
+)
+
+Where = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Isotropic, steel by default.
+
+    Args:
+        young: E in Pa.
+        poisson: Poisson's ratio.
+    """
+
+    young: float = 210e9
+    poisson: float = 0.3
+
+    @property
+    def lame(self) -> tuple[float, float]:
+        """(lambda, mu) in Pa."""
+        e, nu = self.young, self.poisson
+        return e * nu / ((1 + nu) * (1 - 2 * nu)), e / (2 * (1 + nu))
+
+
+@dataclass(frozen=True)
+class SolidSolution:
+    """Equilibrium at the N corners and middles of edges of the tetrahedra.
+
+    Attributes:
+        points: ``[N, 3]`` in m, the corners first.
+        cells: ``[8 K, 4]`` linear tetrahedra between them.
+        displacement: ``[N, 3]`` in m.
+        stress: ``[N, 3, 3]`` in Pa, the volume-weighted mean of the cells at each node.
+        clamped: ``[N]`` bool.
+        loaded: ``[N]`` bool.
+        reaction: ``[3]`` in N, what the clamp exerts.
+        iterations: of the conjugate gradients.
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+    displacement: np.ndarray
+    stress: np.ndarray
+    clamped: np.ndarray
+    loaded: np.ndarray
+    reaction: np.ndarray
+    iterations: int
+
+    @property
+    def von_mises(self) -> np.ndarray:
+        """sqrt(3/2 s:s) with s the deviator of the stress, ``[N]`` in Pa."""
+        return von_mises(self.stress)
+
+
+def von_mises(stress: np.ndarray) -> np.ndarray:
+    """sqrt(3/2 s:s) with s the deviator of the stress, ``[N, 3, 3]`` -> ``[N]``."""
+    mean = np.trace(stress, axis1=1, axis2=2) / 3
+    deviator = stress - mean[:, None, None] * np.eye(3)
+    return np.sqrt(1.5 * np.einsum("nij,nij->n", deviator, deviator))
+
+
+def solve_solid(
+    points: np.ndarray,
+    cells: np.ndarray,
+    clamped: Where,
+    loaded: Where,
+    force: np.ndarray,
+    material: Material,
+    prescribed: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> SolidSolution:
+    """Equilibrium of a body that is clamped at some facets and loaded at others.
+
+    Args:
+        points: ``[n, 3]`` in m.
+        cells: tetrahedra ``[K, 4]``.
+        clamped: tells of points ``[..., 3]`` which lie on the clamped surface; a facet is clamped
+            if its three corners are.
+        loaded: likewise for the loaded surface.
+        force: ``[3]`` in N, spread evenly over the loaded surface.
+        material: constants.
+        prescribed: displacement ``[..., 3]`` of points of the clamped surface, 0 by default.
+
+    Raises:
+        SampleError: nothing is clamped or loaded, or no convergence.
+    """
+    mesh = MeshTet(points.T.copy(), cells.T.copy())
+    basis = Basis(mesh, ElementTetP2(), intorder=2)
+    nodes = basis.doflocs.T
+    corners = mesh.p[:, mesh.facets[:, mesh.boundary_facets()]].transpose(2, 1, 0)
+    facets = {}
+    for name, where in (("clamped", clamped), ("loaded", loaded)):
+        found = where(corners).all(1)
+        if not found.any():
+            raise SampleError(f"no facet of the mesh is {name}")
+        facets[name] = mesh.boundary_facets()[found]
+    is_fixed = np.zeros(basis.N, dtype=bool)
+    is_fixed[basis.get_dofs(facets=facets["clamped"]).all()] = True
+
+    stiffness = _stiffness(basis, material)
+    surface = FacetBasis(mesh, ElementTetP2(), facets=facets["loaded"], intorder=2)
+    share = asm(LinearForm(lambda v, w: v), surface)
+    load = (share / share.sum())[:, None] * force
+    displacement = np.zeros((basis.N, 3))
+    if prescribed is not None:
+        displacement[is_fixed] = prescribed(nodes[is_fixed])
+    free = np.flatnonzero(np.repeat(~is_fixed, 3))
+    right = (load.reshape(-1) - stiffness @ displacement.reshape(-1))[free]
+    inner = stiffness[free][:, free].tocsr()
+    coarse = _prolongation(basis)[free]
+    solved, iterations = _solve(inner, coarse, right)
+    displacement.reshape(-1)[free] = solved
+    internal = (stiffness @ displacement.reshape(-1)).reshape(-1, 3)
+    number = basis.element_dofs.T
+    return SolidSolution(
+        points=nodes,
+        cells=_upright(nodes, number[:, _PARTS].reshape(-1, 4)),
+        displacement=displacement,
+        stress=_stress(mesh, basis, displacement, material),
+        clamped=is_fixed,
+        loaded=share != 0,
+        reaction=(internal - load)[is_fixed].sum(0),
+        iterations=iterations,
+    )
+
+
+def _upright(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The same tetrahedra with positive volume."""
+    a, b, c, d = points[cells].transpose(1, 0, 2)
+    is_inverted = np.einsum("kd,kd->k", np.cross(b - a, c - a), d - a) < 0
+    return np.where(is_inverted[:, None], cells[:, [0, 2, 1, 3]], cells)
+
+
+def _stiffness(basis: Basis, material: Material) -> csr_matrix:
+    """Matrix of the bilinear form; component a of node i is unknown 3 i + a.
+
+    Written with the gradients of all shape functions at once: the library's assembly of vector
+    elements calls the form for each of 900 pairs, which takes ten times as long.
+    """
+    lame, shear = material.lame
+    slopes = np.stack([basis.basis[i][0].grad for i in range(basis.Nbfun)])  # [10, 3, K, Q]
+    moments = np.einsum("iakq,jbkq,kq->kijab", slopes, slopes, basis.dx, optimize=True)
+    local = lame * moments + shear * moments.swapaxes(3, 4)
+    along = shear * np.einsum("kijaa->kij", moments)
+    for a in range(3):
+        local[..., a, a] += along
+    unknown = 3 * basis.element_dofs.T[:, :, None] + np.arange(3)  # [K, 10, 3]
+    rows = np.broadcast_to(unknown[:, :, None, :, None], local.shape)
+    columns = np.broadcast_to(unknown[:, None, :, None, :], local.shape)
+    size = 3 * basis.N
+    return csc_matrix((local.ravel(), (rows.ravel(), columns.ravel())), (size, size)).tocsr()
+
+
+def _prolongation(basis: Basis) -> csr_matrix:
+    """Linear functions as quadratic ones, ``[3 N, 3 n]``: a middle is the mean of its corners."""
+    number = basis.element_dofs.T
+    corner_count = basis.mesh.p.shape[1]
+    middles, first = np.unique(number[:, 4:], return_index=True)
+    ends = number[:, _EDGES].reshape(-1, 2)[first]
+    rows = np.concatenate([np.arange(corner_count), np.repeat(middles, 2)])
+    columns = np.concatenate([np.arange(corner_count), ends.reshape(-1)])
+    values = np.concatenate([np.ones(corner_count), np.full(2 * len(middles), 0.5)])
+    spread = [3 * rows + a for a in range(3)], [3 * columns + a for a in range(3)]
+    return csr_matrix(
+        (np.tile(values, 3), (np.concatenate(spread[0]), np.concatenate(spread[1]))),
+        (3 * basis.N, 3 * corner_count),
+    )
+
+
+def _solve(matrix: csr_matrix, coarse: csr_matrix, right: np.ndarray) -> tuple[np.ndarray, int]:
+    used = np.flatnonzero(np.asarray((coarse != 0).sum(0)).ravel())
+    coarse = coarse[:, used]
+    small = (coarse.T @ matrix @ coarse).tocsc()
+    factors = splu(
+        small,
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    inverse_diagonal = diags(1 / matrix.diagonal())
+    restrict = coarse.T.tocsr()
+    count = 0
+
+    def precondition(residual: np.ndarray) -> np.ndarray:
+        return inverse_diagonal @ residual + coarse @ factors.solve(restrict @ residual)
+
+    def step(_: np.ndarray) -> None:
+        nonlocal count
+        count += 1
+
+    shape = matrix.shape
+    solved, failed = cg(
+        matrix,
+        right,
+        rtol=TOLERANCE,
+        maxiter=MOST_ITERATIONS,
+        M=LinearOperator(shape, precondition),
+        callback=step,
+    )
+    if failed:
+        raise SampleError(f"no equilibrium in {MOST_ITERATIONS} iterations")
+    return solved, count
+
+
+def _stress(
+    mesh: MeshTet, basis: Basis, displacement: np.ndarray, material: Material
+) -> np.ndarray:
+    """Stress of each cell at its ten nodes, averaged at the nodes by volume: ``[N, 3, 3]``."""
+    corners = np.vstack([np.zeros(3), np.eye(3)])
+    places = np.vstack([corners, corners[_EDGES].mean(1)]).T
+    at_nodes = Basis(mesh, ElementTetP2(), quadrature=(places, np.full(10, 1 / 60)))
+    gradient = np.stack(
+        [at_nodes.interpolate(displacement[:, a]).grad for a in range(3)]
+    )  # [3, 3, K, 10]
+    strain = (gradient + gradient.swapaxes(0, 1)) / 2
+    lame, shear = material.lame
+    stress = 2 * shear * strain
+    for a in range(3):
+        stress[a, a] += lame * np.trace(strain)
+    number = basis.element_dofs.T.ravel()
+    volume = np.repeat(at_nodes.dx.sum(1), 10)
+    total = np.bincount(number, volume, basis.N)
+    columns = [
+        np.bincount(number, volume * stress[a, b].ravel(), basis.N) / total
+        for a in range(3)
+        for b in range(3)
+    ]
+    return np.stack(columns, axis=1).reshape(-1, 3, 3)
