@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import gmsh
 import numpy as np
 
+from lrsa_geo.data import SampleError
+
 TRIANGLES, TETRAHEDRA = 2, 4  # gmsh's types of elements
 
 
@@ -42,9 +44,14 @@ def mesh_of(element_type: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
     Returns:
         ``points [N, D]``, ``cells [K, corners]`` and gmsh's ``tags [N]`` of the nodes, ascending.
+
+    Raises:
+        SampleError: there is no cell.
     """
     tags, coordinates, _ = gmsh.model.mesh.getNodes()
     _, corner_tags = gmsh.model.mesh.getElementsByType(element_type)
+    if not len(corner_tags):
+        raise SampleError("gmsh made no cells")
     number_of_tag = np.zeros(int(tags.max()) + 1, dtype=np.int64)
     number_of_tag[tags.astype(np.int64)] = np.arange(len(tags))
     used, cells = np.unique(number_of_tag[corner_tags.astype(np.int64)], return_inverse=True)
@@ -96,8 +103,15 @@ def grade(
 
 
 def generate(dim: int, size_fields: list[int], number: int = 99) -> None:
-    """Mesh with, everywhere, the smallest size that the fields ask for."""
+    """Mesh with, everywhere, the smallest size that the fields ask for.
+
+    Raises:
+        SampleError: gmsh could not.
+    """
     smallest = gmsh.model.mesh.field.add("Min", number)
     gmsh.model.mesh.field.setNumbers(smallest, "FieldsList", size_fields)
     gmsh.model.mesh.field.setAsBackgroundMesh(smallest)
-    gmsh.model.mesh.generate(dim)
+    try:
+        gmsh.model.mesh.generate(dim)
+    except Exception as error:  # gmsh has no type of its own
+        raise SampleError(f"gmsh: {error}") from error
