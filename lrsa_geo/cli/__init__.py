@@ -173,9 +173,20 @@ def _predict(argv: list[str]) -> None:
 
 def _print_report(report: dict[str, Any], folder: Path) -> None:
     graphs = len(report["test_graphs"])
-    print(f"\nrelative L2 on {graphs} test meshes   mean   median    worst")
+    print(f"\nrelative L2 on {graphs} test meshes   mean   median    worst  surface  largest error")
     for name, error in report["test"].items():
-        print(f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}")
+        more = report["fields"][name]
+        print(
+            f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}"
+            f" {more['surface_relative_l2']['value']:8.4f} {more['largest_error']['value']:8.4f}"
+        )
+    print("\nquantity                         error / spread   rank correlation")
+    for name, read in report["quantities"].items():
+        error, rank = read["error_over_spread"], read["rank_correlation"]
+        print(
+            f"  {name:30s} {error['value']:8.4f}         {rank['value']:.4f}"
+            f" ({rank['low']:.4f} to {rank['high']:.4f})"
+        )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     print(f"{report['parameters']:,} parameters; {seconds}")
     print(f"figures and pictures: {folder}/metrics.json, {folder}/pictures/")

@@ -26,7 +26,16 @@ from lrsa_geo.data.mesh_io import (
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.parts import Failure, Parts, SampleError
 from lrsa_geo.data.query import with_query_points
-from lrsa_geo.data.split import Split, SplitRule, geometry_keys, make_split, split_path
+from lrsa_geo.data.split import (
+    Split,
+    SplitRule,
+    fill_parts,
+    geometry_keys,
+    group_numbers,
+    make_split,
+    split_path,
+    together,
+)
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals, pressure_force
@@ -74,7 +83,9 @@ __all__ = [
     "collect",
     "column_slices",
     "describe",
+    "fill_parts",
     "geometry_keys",
+    "group_numbers",
     "make_split",
     "migrate",
     "mirrored",
@@ -85,6 +96,7 @@ __all__ = [
     "shipped_datasets",
     "split_path",
     "split_unit",
+    "together",
     "total_width",
     "turned",
     "with_edges",

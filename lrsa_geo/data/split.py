@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data.files import atomic_path
 from lrsa_geo.data.store import MeshStore
 
-SplitRule = Literal["random", "geometry", "nodes"]
+SplitRule = Literal["random", "geometry", "group", "nodes"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def make_split(
     Args:
         store: the graphs.
         by: "random"; "geometry": graphs on the same mesh stay together, so that a test mesh was
-            never trained on; "nodes": the meshes with the most nodes test, the next validate, which
-            shows how a model does on meshes larger than it knows.
+            never trained on; "group": graphs with the same number in the array ``group`` stay
+            together, such as the airfoils of one family; "nodes": the meshes with the most nodes
+            test, the next validate, which shows how a model does on meshes larger than it knows.
         val: share of the graphs to watch.
         test: share of the graphs to test on.
         seed: of the random order.
@@ -89,27 +90,57 @@ def make_split(
     if by == "nodes":
         groups = [[int(i)] for i in np.argsort(-store.num_nodes, kind="stable")]
     elif by == "geometry":
-        same: dict[str, list[int]] = {}
-        keys = list(geometry_keys(store))
-        for i in order:
-            same.setdefault(keys[i], []).append(int(i))
-        groups = list(same.values())
+        groups = together(order, list(geometry_keys(store)))
+    elif by == "group":
+        groups = together(order, group_numbers(store))
     else:
         groups = [[int(i)] for i in order]
-    parts: list[list[int]] = []
-    for share in (test, val):
-        wanted = round(share * len(store))
-        part: list[int] = []
-        while groups and len(part) < wanted:
-            part += groups.pop(0)
-        parts.append(sorted(part))
+    num_groups = len(groups)
+    parts = fill_parts(groups, [round(share * len(store)) for share in (test, val)])
     train = sorted(i for group in groups for i in group)
     if not train or (test and not parts[0]):
         raise ValueError(
-            f"{store.path}: {len(store)} graphs on {len(set(geometry_keys(store)))} different"
-            f" meshes are too few for a split by {by} with val {val} and test {test}"
+            f"{store.path}: {len(store)} graphs in {num_groups} groups are too few for a split by"
+            f" {by} with val {val} and test {test}"
         )
-    return Split(train, parts[1], parts[0])
+    return Split(train, sorted(parts[1]), sorted(parts[0]))
+
+
+def together(order: Iterable[int], keys: Sequence[Hashable]) -> list[list[int]]:
+    """Graphs with the same key, in groups; groups and their graphs are in the given order."""
+    same: dict[Hashable, list[int]] = {}
+    for i in order:
+        same.setdefault(keys[i], []).append(int(i))
+    return list(same.values())
+
+
+def fill_parts(groups: list[list[int]], wanted: list[int]) -> list[list[int]]:
+    """Take whole groups off the list until each part has about so many graphs.
+
+    A group that would overfill a part by more than it lacks is passed over, if a later one fits.
+    """
+    parts: list[list[int]] = []
+    for count in wanted:
+        part: list[int] = []
+        while groups and len(part) < count:
+            lacking = count - len(part)
+            fits = [n for n, group in enumerate(groups) if len(group) <= 2 * lacking]
+            part += groups.pop(fits[0] if fits else 0)
+        parts.append(part)
+    return parts
+
+
+def group_numbers(store: MeshStore) -> list[int]:
+    """The array ``group`` of each graph.
+
+    Raises:
+        ValueError: the store has no such array with one number for each graph.
+    """
+    if "group" not in store.arrays or len(numbers := store.read("group")) != len(store):
+        raise ValueError(
+            f"{store.path}: has no array 'group' with one number for each graph to split by"
+        )
+    return [int(number) for number in numbers]
 
 
 def geometry_keys(store: MeshStore) -> Iterator[str]:

@@ -11,7 +11,8 @@ Format version 2 (G graphs; each array is the concatenation over graphs)::
     /cell/cells      [sum K, V]      node numbers within the graph, -1 where a cell has fewer;
                                      and cell_types [sum K], VTK's numbers
     /edge/edge_index [sum E, 2]      (transposed on disk), edge_attr [sum E, A]
-    /graph/cond      [G, P]          and sample [G]
+    /graph/cond      [G, P]          and sample [G], group [G] (graphs that a split keeps together),
+                                     about [G, Q] (facts that are no inputs, named in fields)
 
 An array is one contiguous range of bytes of the file, which a reader maps into memory, or
 compressed in chunks. In version 1 it was in chunks without compression, and there was no
@@ -41,9 +42,11 @@ KIND_OF_ARRAY = {
     "edge_attr": "edge",
     "cond": "graph",
     "sample": "graph",
+    "group": "graph",
+    "about": "graph",
 }
 KINDS = ("node", "cell", "edge")
-NAMED_ARRAYS = ("x", "y", "cond")
+NAMED_ARRAYS = ("x", "y", "cond", "about")
 _BLOCK_BYTES = 1 << 24
 
 

@@ -78,14 +78,16 @@ class AirfoilRecipe:
                 Field("local_mach"),
             ),
             "cond": (Field("mach"), Field("angle", "deg")),
+            "about": (Field("lift"), Field("shape"), Field("refused")),
         }
 
     def sample(self, index: int) -> Data:
         """Draw, mesh and solve sample ``index``, alone.
 
         A flow that cannot be had (sonic at Mach 0.1 already, no convergence, a supersonic pocket,
-        lift by pressure and by circulation that disagree) is drawn anew, shape and all; ``refused
-        [1]`` says how many were.
+        lift by pressure and by circulation that disagree) is drawn anew, shape and all. ``about``
+        holds the lift coefficient (from the circulation), the number of the shape, and how many
+        flows were refused before this one.
 
         Raises:
             SampleError: ten were refused.
@@ -98,9 +100,14 @@ class AirfoilRecipe:
                 reason = error
                 continue
             data.sample = torch.tensor([index])
-            data.refused = torch.tensor([refused])
+            data.about[0, 2] = refused
             return data
         raise SampleError(f"refused {MOST_DRAWS} flows, the last: {reason}")
+
+    @staticmethod
+    def quantities(data: Data, y: Tensor) -> dict[str, float]:
+        """The lift coefficient that the pressure in ``y`` means."""
+        return {"lift": lift_coefficient(data, y[:, 0])}
 
     def _draw(self, rng: np.random.Generator) -> Data:
         shapes = _shapes()
@@ -120,12 +127,12 @@ class AirfoilRecipe:
         if flow.mach.max() >= 1:
             raise SampleError("a supersonic pocket, which potential flow cannot end with a shock")
         data = graph_of(points, cells, flow, mach, angle)
-        by_pressure = lift_coefficient(data, data.y[:, 0])
-        if abs(by_pressure - float(data.lift)) > LIFT_TOLERANCE:
+        by_pressure, by_circulation = lift_coefficient(data, data.y[:, 0]), 2 * flow.circulation
+        if abs(by_pressure - by_circulation) > LIFT_TOLERANCE:
             raise SampleError(
-                f"lift {by_pressure:.3f} by pressure, {float(data.lift):.3f} by circulation"
+                f"lift {by_pressure:.3f} by pressure, {by_circulation:.3f} by circulation"
             )
-        data.shape = torch.tensor([shape])
+        data.about = torch.tensor([[by_circulation, shape, 0]], dtype=torch.float32)
         data.group = torch.tensor([int(shapes.groups[shape])])
         return data
 
@@ -136,7 +143,7 @@ def _shapes() -> ShapeLibrary:
 
 
 def graph_of(points: np.ndarray, cells: np.ndarray, flow: Flow, mach: float, angle: float) -> Data:
-    """The flow as a graph, float32; ``lift [1]`` is the lift coefficient from the circulation."""
+    """The flow as a graph, float32."""
     data = Data(
         pos=torch.from_numpy(points),
         cells=torch.tensor(cells, dtype=torch.int32),
@@ -154,7 +161,6 @@ def graph_of(points: np.ndarray, cells: np.ndarray, flow: Flow, mach: float, ang
         measure=data.measure.float(),
         boundary=data.boundary,
         cond=torch.tensor([[mach, angle]], dtype=torch.float32),
-        lift=torch.tensor([2 * flow.circulation], dtype=torch.float32),
     )
 
 

@@ -18,6 +18,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data import BoundaryNodes, DistanceToBoundary, Field, Fields, NodeMeasure, SampleError
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
 from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid
+from lrsa_geo.simulate.make import Quantities
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE = range(4)
@@ -41,6 +42,7 @@ class BracketRecipe:
 
     name: ClassVar[str] = "bracket3d"
     libraries: ClassVar[tuple[str, ...]] = ("gmsh", "lrsa_geo", "numpy", "scikit-fem", "scipy")
+    quantities: ClassVar[Quantities | None] = None
 
     samples: int = 400
     seed: int = 0
@@ -62,10 +64,11 @@ class BracketRecipe:
             ),
             "y": (Field("von_mises", "Pa"), Field("displacement", "m", ("x", "y", "z"))),
             "cond": (Field("force", "N", ("x", "y", "z")),),
+            "about": (Field("family"),),
         }
 
     def sample(self, index: int) -> Data:
-        """Draw, mesh and solve sample ``index``, alone.
+        """Draw, mesh and solve sample ``index``, alone; ``about`` holds the number of its family.
 
         Raises:
             SampleError: no equilibrium, or ten meshes were too small or too large.
@@ -83,7 +86,7 @@ class BracketRecipe:
         solution = solve_solid(points, cells, part.is_clamped, part.is_loaded, force, self.material)
         data = graph_of(solution, force)
         data.sample = torch.tensor([index])
-        data.family = torch.tensor([FAMILIES.index(part.family)])
+        data.about = torch.tensor([[float(FAMILIES.index(part.family))]])
         return data
 
 

@@ -28,6 +28,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import Field, Fields, SampleError
 from lrsa_geo.simulate.gmsh_session import TRIANGLES, generate, gmsh_session, grade, mesh_of
+from lrsa_geo.simulate.make import Quantities
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE, VOID = range(5)
@@ -100,6 +101,7 @@ class ElasticityRecipe:
         "scipy",
         "tensortrax",
     )
+    quantities: ClassVar[Quantities | None] = None
 
     samples: int = 1200
     seed: int = 0

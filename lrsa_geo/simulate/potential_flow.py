@@ -136,12 +136,12 @@ def solve_flow(
     inner, outer = _boundaries(mesh, np.array(centre))
     direction = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     vortex = Vortex(np.array(centre), mach, direction)
-    whirl = vortex.velocity(basis.global_coordinates().value)
+    whirl = vortex.velocity(basis.global_coordinates())
     rim = FacetBasis(mesh, ElementTriP2(), facets=outer, intorder=4)
     radius = np.linalg.norm(points[np.unique(mesh.facets[:, outer])] - centre, axis=1).mean()
     decay = asm(BilinearForm(lambda u, v, w: u * v / radius), rim).tocsc()
-    through = asm(_THROUGH, rim, flow=direction[:, None, None] + 0 * rim.global_coordinates().value)
-    through_vortex = asm(_THROUGH, rim, flow=vortex.velocity(rim.global_coordinates().value))
+    through = asm(_THROUGH, rim, flow=direction[:, None, None] + 0 * rim.global_coordinates())
+    through_vortex = asm(_THROUGH, rim, flow=vortex.velocity(rim.global_coordinates()))
     kutta, kutta_vortex, kutta_stream = _kutta(mesh, inner, trailing_edge, vortex, direction)
 
     rest, circulation = np.zeros(basis.N), 0.0

@@ -28,12 +28,15 @@ class SplitConfig:
         val: graphs whose error is shown during training. Nothing is chosen by it.
         test: graphs for the figures of the finished model.
         shuffle: mix the graphs (with a fixed seed) first; right unless their order is random.
+        group: graphs with the same number in the array ``group`` (airfoils of one family) are all
+            in one part; the numbers above hold about.
     """
 
     train: float = 0.8
     val: float = 0.05
     test: float = 0.15
     shuffle: bool = True
+    group: bool = False
 
 
 @dataclass
@@ -49,6 +52,8 @@ class DataConfig:
         batch_size: graphs per optimiser step and device.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
+        surface: boundary markers of the nodes on which the error is reported on its own; empty for
+            all but 0.
         mirrors: symmetry planes of the problem, axis: position, such as {x: 0.5}; each doubles the
             training graphs with their mirror images.
     """
@@ -61,6 +66,7 @@ class DataConfig:
     batch_size: int = 4
     num_workers: int = 0
     in_memory: bool = True
+    surface: list[int] = field(default_factory=list)
     mirrors: dict[Axis, float] = field(default_factory=dict)
 
 
@@ -87,7 +93,8 @@ class TrainerConfig:
     """Flags of ``lightning.Trainer``, under its own names.
 
     Args:
-        max_epochs: passes over the training graphs.
+        max_epochs: passes over the training graphs; -1 for as many as ``max_steps`` takes.
+        max_steps: optimiser steps after which training ends; -1 for no such limit.
         accelerator: "auto", "cpu", "gpu", ...
         devices: number of devices, or "auto".
         strategy: "auto", "ddp", ...
@@ -100,6 +107,7 @@ class TrainerConfig:
     """
 
     max_epochs: int = 100
+    max_steps: int = -1
     accelerator: str = "auto"
     devices: int | str = "auto"
     strategy: str = "auto"

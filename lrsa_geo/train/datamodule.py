@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
@@ -10,13 +11,24 @@ from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import Axis, MeshStore, Split, mirrored, with_edges
+from lrsa_geo.data import (
+    Axis,
+    MeshStore,
+    Split,
+    fill_parts,
+    group_numbers,
+    mirrored,
+    together,
+    with_edges,
+)
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 
 
-def split_of(config: DataConfig, num_graphs: int) -> Split:
+def split_of(config: DataConfig, num_graphs: int, groups: Sequence[int] | None = None) -> Split:
     """The parts of a store of ``num_graphs`` graphs that a configuration asks for.
+
+    ``groups`` are their numbers in ``group``, if the parts must not share one.
 
     Raises:
         ValueError: it asks for more graphs than there are, or for none to train on.
@@ -37,6 +49,11 @@ def split_of(config: DataConfig, num_graphs: int) -> Split:
     graphs = list(range(num_graphs))
     if config.split.shuffle:
         graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
+    if groups is not None:
+        rest = together(graphs, groups)
+        test, val = fill_parts(rest, [counts["test"], counts["val"]])
+        train = [graph for group in rest for graph in group]
+        return Split(train[: counts["train"]], val, test)
     first_test = num_graphs - counts["test"]
     return Split(
         graphs[: counts["train"]],
@@ -113,7 +130,8 @@ class StoreDataModule(lightning.LightningDataModule):
         self.config = config
         self.arrays = [*arrays, "y"]
         self.seed = seed
-        self.split = split_of(config, len(store))
+        groups = group_numbers(store) if config.split.group else None
+        self.split = split_of(config, len(store), groups)
 
     def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
         mirrors = self.config.mirrors if train else None

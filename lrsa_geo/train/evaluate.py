@@ -22,6 +22,7 @@ from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.folder import RunFolder
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.predict import load_surrogate
+from lrsa_geo.train.quantities import engineering_report
 from lrsa_geo.train.surrogate import Surrogate
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
@@ -57,6 +58,9 @@ def evaluate(folder: Path) -> dict[str, Any]:
             }
             for name, error in by_field.items()
         },
+        **engineering_report(
+            store, graphs, predictions, fields, config.data.recipe, config.data.surface
+        ),
         "test_graphs": graphs,
         "test_nodes": sizes.tolist(),
         "train_graphs": len(loaders.split.train),

@@ -93,7 +93,8 @@ class Signature:
         markers = 0
         if model.use_boundary and "boundary" in store.arrays:
             markers = int(store.read("boundary").max()) + 1
-        fields = {a: f for a, f in store.fields.items() if a != "x" or model.use_features}
+        read = ("x", "y", "cond") if model.use_features else ("y", "cond")
+        fields = {array: f for array, f in store.fields.items() if array in read}
         marker_field = store.provenance.get("reader", {}).get("boundary", "boundary")
         return cls(store[0].pos.shape[1], fields, markers, marker_field)
 

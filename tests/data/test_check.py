@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,10 +14,15 @@ from lrsa_geo.data import (
     MeshStore,
     Split,
     check_store,
+    fill_parts,
     geometry_keys,
+    group_numbers,
     make_split,
     split_path,
+    together,
 )
+from lrsa_geo.train import DataConfig, SplitConfig
+from lrsa_geo.train.datamodule import split_of
 
 FIELDS = {"y": (Field("p"),)}
 
@@ -159,7 +165,43 @@ def test_splits_that_do_not_fit(tmp_path, text, message):
 
 def test_too_few_meshes_for_a_split(tmp_path):
     store = MeshStore.write(tmp_path / "s.h5", [square(), square()], FIELDS)
-    with pytest.raises(ValueError, match="2 graphs on 1 different meshes are too few"):
+    with pytest.raises(ValueError, match="2 graphs in 1 groups are too few"):
         make_split(store, "geometry", 0, 0.5)
     with pytest.raises(ValueError, match="sum below 1"):
         make_split(store, test=1.5)
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=3, max_size=12), seed=st.integers(0, 9))
+def test_whole_groups_fill_the_parts(sizes, seed):
+    keys = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.random.default_rng(seed).permutation(len(keys))
+    groups = together(order, keys.tolist())
+    assert sorted(i for group in groups for i in group) == list(range(len(keys)))
+    rest = [list(group) for group in groups]
+    first, second = fill_parts(rest, [4, 2])
+    kept = [i for group in rest for i in group]
+    assert sorted([*first, *second, *kept]) == list(range(len(keys)))
+    for one, other in ((first, second), (first, kept), (second, kept)):
+        assert not set(keys[one]) & set(keys[other])
+    assert len(first) >= 4 or not rest
+
+
+def test_a_split_by_group_needs_groups(cells, tmp_path):
+    with pytest.raises(ValueError, match="has no array 'group'"):
+        make_split(cells, "group")
+    graphs = []
+    for number, data in enumerate(cells):
+        data.group = torch.tensor([number // 5])
+        graphs.append(data)
+    store = MeshStore.write(tmp_path / "grouped.h5", graphs, cells.fields)
+    split = make_split(store, "group", 0.2, 0.2)
+    parts = [{i // 5 for i in part} for part in (split.train, split.val, split.test)]
+    assert all(parts)
+    assert not parts[2] & (parts[0] | parts[1])
+    assert not parts[0] & parts[1]
+    config = DataConfig(split=SplitConfig(0.6, 0.2, 0.2, group=True))
+    again = split_of(config, len(store), group_numbers(store))
+    parts = [{i // 5 for i in part} for part in (again.train, again.val, again.test)]
+    assert all(parts)
+    assert not parts[2] & (parts[0] | parts[1])
+    assert not parts[0] & parts[1]

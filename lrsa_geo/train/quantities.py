@@ -1,0 +1,161 @@
+"""What an engineer reads off a field: peaks, lift, errors on the surface; with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lrsa_geo.data import Fields, MeshStore, column_slices
+from lrsa_geo.simulate import Quantities, recipe_class
+from lrsa_geo.train.metrics import relative_l2
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over the test graphs with a 95 % bootstrap interval over them.
+
+    Attributes:
+        value: the figure.
+        low: lower end; equal to ``value`` where the graphs are too few or all alike.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, statistic: Callable[..., float], *samples: Sequence[float] | np.ndarray
+    ) -> Estimate:
+        """The statistic of paired samples; the interval is that of percentiles, with seed 0."""
+        arrays = [np.asarray(sample, dtype=float) for sample in samples]
+        value = float(statistic(*arrays))
+        count = len(arrays[0])
+        if count < 3:
+            return cls(value, value, value)
+        rng = np.random.default_rng(0)
+        drawn = [
+            statistic(*(a[rows] for a in arrays))
+            for rows in rng.integers(count, size=(RESAMPLES, count))
+        ]
+        low, high = (
+            np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (value,) * 2
+        )
+        return cls(value, float(low), float(high))
+
+
+def rank_correlation(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Spearman's: the correlation of the ranks; NaN if one of them is constant."""
+    ranks = [stats.rankdata(values) for values in (truth, guess)]
+    spread = [r.std() for r in ranks]
+    if min(spread) == 0:
+        return float("nan")
+    centred = [r - r.mean() for r in ranks]
+    return float((centred[0] * centred[1]).mean() / (spread[0] * spread[1]))
+
+
+def engineering_report(
+    store: MeshStore,
+    graphs: list[int],
+    predictions: list[np.ndarray],
+    fields: Fields,
+    recipe: str | None,
+    surface: Sequence[int],
+) -> dict[str, Any]:
+    """Errors and quantities of interest on the test graphs.
+
+    Args:
+        store: the graphs.
+        graphs: which of them were predicted.
+        predictions: ``[N, K]`` of each.
+        fields: columns of the targets.
+        recipe: the data set's recipe, which may know quantities of its own, such as lift.
+        surface: markers of the nodes that are the surface; all but 0 if empty.
+
+    Returns:
+        For each field the relative L2 error on all nodes and on the surface, and the largest error
+        over the largest value; for each quantity its mean error, relative to the spread of the true
+        values too, and Spearman's rank correlation. All with intervals.
+    """
+    extra = recipe_class(recipe).quantities if recipe else None
+    errors: dict[str, dict[str, list[float]]] = {
+        f.name: {"relative_l2": [], "surface_relative_l2": [], "largest_error": []} for f in fields
+    }
+    read: dict[str, list[tuple[float, float]]] = {}
+    for graph, prediction in zip(graphs, predictions, strict=True):
+        data, guess = store[graph], torch.from_numpy(np.asarray(prediction))
+        for name, of_graph in _field_errors(data, guess, fields, surface).items():
+            for kind, value in of_graph.items():
+                errors[name][kind].append(value)
+        truths, guesses = (_quantities(data, y, fields, extra) for y in (data.y, guess))
+        for name, value in truths.items():
+            read.setdefault(name, []).append((value, guesses[name]))
+    return {
+        "fields": {
+            name: {kind: asdict(Estimate.of(np.mean, values)) for kind, values in kinds.items()}
+            for name, kinds in errors.items()
+        },
+        "quantities": {name: _quantity_report(np.array(pairs)) for name, pairs in read.items()},
+    }
+
+
+def _field_errors(
+    data: Data, guess: Tensor, fields: Fields, surface: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    graph = torch.zeros(len(guess), dtype=torch.long)
+    whole = relative_l2(guess, data.y, graph, 1, fields)[0]
+    on_surface = torch.zeros(len(guess), dtype=torch.bool)
+    if data.get("boundary") is not None:
+        on_surface = data.boundary > 0
+        if surface:
+            on_surface = torch.isin(data.boundary, torch.tensor(surface, dtype=data.boundary.dtype))
+    there = relative_l2(guess[on_surface], data.y[on_surface], graph[on_surface], 1, fields)[0]
+    result = {}
+    for i, (name, columns) in enumerate(column_slices(fields).items()):
+        truth = torch.nan_to_num(data.y[:, columns])
+        missed = torch.nan_to_num(guess[:, columns] - data.y[:, columns]).norm(dim=1).max()
+        result[name] = {
+            "relative_l2": float(whole[i]),
+            "surface_relative_l2": float(there[i]) if bool(on_surface.any()) else float("nan"),
+            "largest_error": float(missed / truth.norm(dim=1).max().clamp(min=1e-30)),
+        }
+    return result
+
+
+def _quantities(
+    data: Data, y: Tensor, fields: Fields, extra: Quantities | None
+) -> dict[str, float]:
+    """The largest value of each scalar field, the largest length of each vector, and the recipe's.
+
+    Nodes without a target do not count.
+    """
+    known = ~data.y.isnan().any(1)
+    peaks = {}
+    for field, columns in zip(fields, column_slices(fields).values(), strict=True):
+        values = y[known][:, columns]
+        peak = values.norm(dim=1) if field.components else values[:, 0]
+        peaks[f"peak {field.name}"] = float(peak.max())
+    return peaks | (extra(data, y) if extra else {})
+
+
+def _quantity_report(pairs: np.ndarray) -> dict[str, Any]:
+    truth, guess = pairs.T
+    missed = np.abs(guess - truth)
+    spread = float(truth.std()) or 1.0
+    return {
+        "mean_error": asdict(Estimate.of(np.mean, missed)),
+        "error_over_spread": asdict(Estimate.of(np.mean, missed / spread)),
+        "rank_correlation": asdict(Estimate.of(rank_correlation, truth, guess)),
+        "truth": truth.tolist(),
+        "predicted": guess.tolist(),
+    }
