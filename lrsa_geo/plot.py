@@ -46,6 +46,20 @@ def error_against_size(
     _save(figure, path)
 
 
+def error_against_distance(
+    curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str, path: str | Path
+) -> None:
+    """Root mean square error of a field, over that of the field, against distance; a line each."""
+    figure = mpl_figure.Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    for label, (distance, error) in curves.items():
+        axes.loglog(np.maximum(distance, 1e-6), error, "o-", label=label)
+    axes.set(xlabel="distance to the boundary", ylabel=f"error of {name.replace('_', ' ')}")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def compare(
     meshes: list[tuple[str, Data, np.ndarray]],
     fields: tuple[Field, ...],

@@ -13,6 +13,7 @@ from lrsa_geo.data import shipped_datasets
 ORDER = 9  # of the Bernstein polynomials of each surface
 WIDEST_GAP = 0.02  # of the trailing edge, in chords; more is an open outline
 LARGEST_MISFIT = 0.004  # of the smooth outline, in chords
+THINNEST_WEDGE = 0.02  # thickness over distance from the trailing edge: an angle of 1.1 degrees
 THICKNESS = (0.03, 0.30)  # of what we call an airfoil, in chords
 
 
@@ -159,17 +160,21 @@ def smooth_outline(points: np.ndarray) -> Outline:
     """The smooth outline of :func:`normalised` points.
 
     Raises:
-        AirfoilError: it misses a point by more than 0.4 % of the chord, has no thickness somewhere,
-            or is thinner than 3 % or thicker than 30 %.
+        AirfoilError: it misses a point by more than 0.4 % of the chord, has no thickness
+            somewhere, next to none at the trailing edge, or is thinner than 3 % or thicker than
+            30 %.
     """
     outline, misfit = Outline.fit(points)
     if misfit > LARGEST_MISFIT:
         raise AirfoilError(
             f"is not smooth: {misfit:.4f} chords from its fit, at most {LARGEST_MISFIT}"
         )
-    upper, lower = outline.surfaces(np.linspace(0, 1, 202)[1:-1])
+    x = np.append(np.linspace(0, 1, 202)[1:-1], 0.999)
+    upper, lower = outline.surfaces(x)
     if (upper <= lower).any():
         raise AirfoilError("its surfaces touch before the trailing edge")
+    if ((upper - lower)[x > 0.9] < THINNEST_WEDGE * (1 - x[x > 0.9])).any():
+        raise AirfoilError("is too thin at its trailing edge to be meshed")
     if not THICKNESS[0] <= outline.thickness <= THICKNESS[1]:
         raise AirfoilError(f"is {outline.thickness:.3f} chords thick, expected {THICKNESS}")
     return outline

@@ -1,0 +1,103 @@
+"""Message passing, global attention, both, and a peer: equal time, about equal parameters.
+
+    python datasets/local_and_global.py elasticity airfoil bracket3d [--seconds 150] [--seeds 3]
+
+The processor is given to each run for the same time; the models have about as many parameters. The
+data sets are those of `lrsa-geo train NAME` with smaller meshes (airfoils of 900 to 2,400 nodes,
+brackets of 1,500 to 5,000), so that 36 runs end within hours; `--full` takes them as they are. A
+run that is finished is not repeated. Prints tables, and the error against the distance to the
+boundary; draws `runs/local_and_global/NAME/distance.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from lrsa_geo import plot
+from lrsa_geo.simulate import make_store, recipe_class
+from lrsa_geo.study import Variant, compare, error_by_distance, table
+from lrsa_geo.train import TrainConfig, find_config, parse_config
+
+VARIANTS = [
+    Variant("LRSA alone", {"model.local": None, "model.channels": 48, "model.depth": 4}),
+    Variant(
+        "message passing alone",
+        {
+            "model.local": "MeshConv",
+            "model.mixer": "none",
+            "model.channels": 52,
+            "model.depth": 12,
+        },
+    ),
+    Variant("hybrid", {"model.local": "MeshConv", "model.channels": 44, "model.depth": 4}),
+    Variant(
+        "Transolver",
+        {
+            "model.local": None,
+            "model.mixer": "transolver",
+            "model.channels": 64,
+            "model.depth": 8,
+        },
+    ),
+]
+SMALL = {
+    "airfoil": {"samples": 300, "min_nodes": 900, "max_nodes": 2400},
+    "bracket3d": {
+        "samples": 300,
+        "size": (0.012, 0.020),
+        "min_nodes": 1500,
+        "max_nodes": 5000,
+    },
+}
+FIELD = {
+    "elasticity": ("von_mises", 4),
+    "airfoil": ("pressure_coefficient", 1),
+    "bracket3d": ("von_mises", None),
+}
+
+
+def config_of(name: str, full: bool) -> TrainConfig:
+    """The published configuration, on smaller meshes unless `full`."""
+    config = parse_config(find_config(name))
+    config.model.ffn_ratio, config.model.heads, config.model.num_latents = 1.0, 4, 32
+    config.data.batch_size = 4
+    if name in SMALL and not full:
+        path = Path(f"runs/local_and_global/{name}.h5")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_store(recipe_class(name)(**SMALL[name]), path)
+        config.data.path, config.data.recipe = str(path), name
+        config.data.split.train, config.data.split.val, config.data.split.test = 240, 0, 60
+    return config
+
+
+def main() -> None:
+    """Train, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("names", nargs="+", choices=list(FIELD))
+    parser.add_argument("--seconds", type=float, default=150, help="processor seconds of a run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--full", action="store_true", help="the data sets as published")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # so that processor time is what a run costs, whatever else runs
+    for name in given.names:
+        folder = Path("runs/local_and_global") / name
+        config = config_of(name, given.full)
+        rows = compare(config, VARIANTS, range(given.seeds), given.seconds, folder)
+        print(f"\n### {name}, {given.seconds:.0f} s of one core for each run\n\n{table(rows)}\n")
+        field, marker = FIELD[name]
+        curves = {}
+        for row in rows:
+            if row["seed"] == 0 and row["variant"] != "Transolver":
+                distance, error = error_by_distance(row["folder"], field, marker)
+                curves[row["variant"]] = (distance, error)
+                print(f"{row['variant']}: error of {field} against distance, seed 0")
+                pairs = zip(distance, error, strict=True)
+                print("  " + ", ".join(f"{d:.3g}: {e:.4f}" for d, e in pairs))
+        plot.error_against_distance(curves, field, folder / "distance.png")
+
+
+if __name__ == "__main__":
+    main()

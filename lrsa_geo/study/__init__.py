@@ -1,0 +1,11 @@
+"""Comparisons: the same data, time and parameters for every model, with seeds and their spread."""
+
+from lrsa_geo.study.compare import (
+    Variant,
+    compare,
+    error_by_distance,
+    seconds_per_step,
+    table,
+)
+
+__all__ = ["Variant", "compare", "error_by_distance", "seconds_per_step", "table"]

@@ -1,0 +1,227 @@
+"""Train variants of a model for equal time, with several seeds, and tell what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Batch
+
+from lrsa_geo.data import DistanceToBoundary, MeshStore, column_slices
+from lrsa_geo.train import (
+    Signature,
+    Surrogate,
+    SurrogateModule,
+    TrainConfig,
+    load_config,
+    load_surrogate,
+    predict,
+    train,
+)
+from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model to compare.
+
+    Args:
+        name: in the table.
+        changes: values of :class:`TrainConfig` by their dotted names.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, config: TrainConfig) -> TrainConfig:
+        """A copy of the configuration with the changes.
+
+        Raises:
+            AttributeError: there is no such value.
+        """
+        config = copy.deepcopy(config)
+        for name, value in self.changes.items():
+            *path, last = name.split(".")
+            target: Any = config
+            for part in path:
+                target = getattr(target, part)
+            if last not in {f.name for f in dataclasses.fields(target)}:
+                raise AttributeError(f"{self.name}: the configuration has no value '{name}'")
+            setattr(target, last, value)
+        return config
+
+
+def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[float]:
+    """Processor seconds of one step of the optimiser, the configurations in turns.
+
+    All see the same batches; the least of the rounds counts for each batch.
+    """
+    runs = []
+    for config in configs:
+        store = prepare_store(config.data)
+        surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
+        loaders = StoreDataModule(store, config.data, surrogate.arrays, seed=0)
+        batches = []
+        for batch in loaders.train_dataloader():
+            batches.append(batch)
+            if len(batches) == 3:
+                break
+        module = SurrogateModule(surrogate, config.optim)
+        optimizer = torch.optim.SGD(module.parameters(), 0.0)
+        runs.append((module, optimizer, batches))
+    seconds = np.full((len(runs), rounds, 3), np.inf)
+    for turn in range(rounds):
+        for row, (module, optimizer, batches) in enumerate(runs):
+            for column, batch in enumerate(batches):
+                seconds[row, turn, column] = _seconds_of_step(module, optimizer, batch)
+    return [float(s) for s in seconds.min(axis=1).mean(axis=1)]
+
+
+def _seconds_of_step(
+    module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch
+) -> float:
+    started = time.process_time()
+    optimizer.zero_grad()
+    module.errors(batch).mean().backward()
+    optimizer.step()
+    return time.process_time() - started
+
+
+def compare(
+    config: TrainConfig, variants: Iterable[Variant], seeds: Iterable[int], seconds: float, to: Path
+) -> list[dict[str, Any]]:
+    """Train each variant with each seed for about so many processor seconds.
+
+    The number of steps follows from the seconds that one step takes, measured in turns before the
+    first run and kept in ``to/steps.json``. A run that is finished is not repeated.
+
+    Args:
+        config: what the variants change.
+        variants: models.
+        seeds: of the weights and the order of the batches.
+        seconds: for the training of each, without test and pictures.
+        to: folder for the runs.
+
+    Returns:
+        A row for each run: ``variant``, ``seed``, ``steps``, ``folder`` and ``report``, the
+        contents of its ``metrics.json``.
+    """
+    variants, seeds = list(variants), list(seeds)
+    changed = {variant.name: variant.of(config) for variant in variants}
+    steps = _steps(changed, seconds, to / "steps.json")
+    rows = []
+    for seed in seeds:  # the variants in turns: what disturbs the machine disturbs all
+        for name, of_variant in changed.items():
+            run = copy.deepcopy(of_variant)
+            run.seed = seed
+            run.trainer.max_epochs, run.trainer.max_steps = -1, steps[name]
+            run.trainer.enable_progress_bar = False
+            folder = to / f"{name.replace(' ', '-')}-{seed}"
+            if not (folder / "metrics.json").exists():
+                with contextlib.redirect_stdout(io.StringIO()):
+                    train(run, folder, resume=(folder / "config.yaml").exists())
+            report = json.loads((folder / "metrics.json").read_text())
+            rows.append(
+                {
+                    "variant": name,
+                    "seed": seed,
+                    "steps": steps[name],
+                    "folder": folder,
+                    "report": report,
+                }
+            )
+            errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report["test"].items())
+            print(f"{name}, seed {seed}, {steps[name]} steps: {errors}", flush=True)
+    return rows
+
+
+def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
+    if path.exists():
+        known: dict[str, int] = json.loads(path.read_text())
+        if set(known) >= set(changed):
+            return known
+    each = seconds_per_step(changed.values())
+    steps = {name: max(1, round(seconds / s)) for name, s in zip(changed, each, strict=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(steps))
+    return steps
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation over the seeds, in Markdown: errors of fields, and rankings."""
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    fields = list(rows[0]["report"]["fields"])
+    quantities = list(rows[0]["report"]["quantities"])
+    head = ["model", "parameters", "steps"]
+    for name in fields:
+        head += [name, f"{name}, surface"]
+    head += [f"rank of {name}" for name in quantities]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in names:
+        reports = [row["report"] for row in rows if row["variant"] == name]
+        steps = next(row["steps"] for row in rows if row["variant"] == name)
+        cells = [name, f"{reports[0]['parameters']:,}", f"{steps:,}"]
+        for of in fields:
+            for kind in ("relative_l2", "surface_relative_l2"):
+                cells.append(_spread([r["fields"][of][kind]["value"] for r in reports]))
+        for of in quantities:
+            cells.append(
+                _spread([r["quantities"][of]["rank_correlation"]["value"] for r in reports])
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def error_by_distance(
+    folder: Path, field_name: str, marker: int | None = None, bins: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the error of a run sits: its density against the distance to the boundary.
+
+    The nodes of all test graphs are sorted by distance and cut into equal numbers.
+
+    Args:
+        folder: a finished run.
+        field_name: of the target.
+        marker: measure the distance to nodes with this value of ``boundary``; None for all.
+        bins: groups of nodes.
+
+    Returns:
+        ``[bins]`` mean distance, and root mean square error over that of the target (of all nodes)
+        in each bin.
+    """
+    surrogate = load_surrogate(folder)
+    config = load_config(folder / "config.yaml")
+    store = MeshStore(config.data.path)
+    graphs = json.loads((folder / "metrics.json").read_text())["test_graphs"]
+    columns = column_slices(store.fields["y"])[field_name]
+    far = DistanceToBoundary(marker)
+    distance, missed, size = [], [], []
+    for number in graphs:
+        data = store[number]
+        distance.append(far(data).boundary_distance.numpy())
+        guess = predict(surrogate, data)
+        missed.append((guess - data.y)[:, columns].square().sum(1).numpy())
+        size.append(data.y[:, columns].square().sum(1).numpy())
+    everywhere, squares = np.concatenate(distance), np.concatenate(missed)
+    scale = np.sqrt(np.concatenate(size).mean())
+    order = np.array_split(np.argsort(everywhere), bins)
+    return (
+        np.array([everywhere[rows].mean() for rows in order]),
+        np.array([np.sqrt(squares[rows].mean()) / scale for rows in order]),
+    )
