@@ -29,7 +29,7 @@ VARIANTS = [
             "model.local": "MeshConv",
             "model.mixer": "none",
             "model.channels": 52,
-            "model.depth": 12,
+            "model.depth": 10,
         },
     ),
     Variant("hybrid", {"model.local": "MeshConv", "model.channels": 44, "model.depth": 4}),
@@ -39,7 +39,7 @@ VARIANTS = [
             "model.local": None,
             "model.mixer": "transolver",
             "model.channels": 64,
-            "model.depth": 8,
+            "model.depth": 6,
         },
     ),
 ]
