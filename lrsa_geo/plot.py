@@ -10,9 +10,11 @@ import numpy as np
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 from matplotlib.tri import Triangulation
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, atomic_path, column_slices
+from lrsa_geo.data import Field, atomic_path, boundary_facets, column_slices
 
 mpl.rcParams["figure.constrained_layout.use"] = True
 
@@ -80,7 +82,10 @@ def compare(
     field = next(field for field in fields if field.name == name)
     columns = column_slices(fields)[name]
     figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
-    rows = figure.subplots(len(meshes), 3, squeeze=False)
+    is_solid = meshes[0][1].pos.shape[1] == 3
+    rows = figure.subplots(
+        len(meshes), 3, squeeze=False, subplot_kw={"projection": "3d"} if is_solid else {}
+    )
     for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
         truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
         if field.components:
@@ -104,19 +109,53 @@ def compare(
     _save(figure, path)
 
 
-def draw_field(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> None:
-    """Nodal values on the triangles of a plane mesh (points where there are no triangles).
+def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) -> None:
+    """Nodal values on the triangles of a plane mesh, on the boundary of a solid, or as points.
 
-    Linear between the nodes, as the finite-element functions on the mesh are.
+    Linear between the nodes of triangles, as the finite-element functions on the mesh are; the mean
+    of its corners on each facet of a solid (``ax`` is then a 3-D one). If the middle six tenths of
+    the nodes fill less than a third of the mesh, such as those around an airfoil, the picture shows
+    their surroundings only.
     """
     pos = data.pos.numpy()
     cells = data.get("cells")
+    if pos.shape[1] == 3:
+        _draw_solid(ax, data, values, **style)
+        return
     if cells is not None and cells.shape[1] == 3 and pos.shape[1] == 2:
         triangles = Triangulation(pos[:, 0], pos[:, 1], cells.numpy())
         ax.tripcolor(triangles, values, shading="gouraud", **style)
     else:
         ax.scatter(pos[:, 0], pos[:, 1], c=values, s=4, **style)
+    low, high = np.quantile(pos, [0.2, 0.8], axis=0)
+    if (high - low < np.ptp(pos, axis=0) / 3).all():
+        middle, reach = (low + high) / 2, 0.65 * (high - low).max()
+        ax.set(
+            xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach)
+        )
     ax.set_aspect("equal")
+    ax.set_axis_off()
+
+
+def _draw_solid(ax: Any, data: Data, values: np.ndarray, **style: Any) -> None:
+    pos = data.pos.numpy()
+    if data.get("cells") is None:
+        ax.scatter(*pos.T, c=values, s=2, **style)
+    else:
+        facets = boundary_facets(data.cells.numpy(), data.cell_types.numpy(), len(pos)).corners
+        there = facets >= 0
+        mean = np.where(there, values[facets], 0).sum(1) / there.sum(1)
+        # A facet of fewer corners repeats its first.
+        corners = pos[np.where(there, facets, facets[:, :1])]
+        shown = Poly3DCollection(corners, edgecolors="none", cmap=style.get("cmap"))
+        shown.set_array(mean)
+        shown.set_clim(style.get("vmin", mean.min()), style.get("vmax", mean.max()))
+        ax.add_collection(shown)
+        for set_limits, low, high in zip(
+            (ax.set_xlim, ax.set_ylim, ax.set_zlim), pos.min(0), pos.max(0), strict=True
+        ):
+            set_limits(low, high)
+        ax.set_box_aspect(np.ptp(pos, axis=0), zoom=1.05)
     ax.set_axis_off()
 
 

@@ -39,6 +39,7 @@ from lrsa_geo.data.split import (
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals, pressure_force
+from lrsa_geo.data.topology import boundary_facets
 from lrsa_geo.data.transforms import (
     CellsToEdges,
     EdgeGeometry,
@@ -78,6 +79,7 @@ __all__ = [
     "StoreError",
     "SurfaceNormals",
     "atomic_path",
+    "boundary_facets",
     "cell_to_node",
     "check_store",
     "collect",
