@@ -14,7 +14,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, atomic_path, boundary_facets, column_slices
+from lrsa_geo.data import Field, MeshStore, atomic_path, boundary_facets, column_slices
 
 mpl.rcParams["figure.constrained_layout.use"] = True
 
@@ -45,6 +45,56 @@ def error_against_size(
     axes.set(xlabel="nodes of the mesh", ylabel="relative L2 on the mesh")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
+    _save(figure, path)
+
+
+def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Path) -> None:
+    """One field on some graphs of a store, three in a row, each with its own colours.
+
+    The colours span all but a two-hundredth of the nodes at either end: peaks are narrow.
+    """
+    field = next(field for field in store.fields["y"] if field.name == name)
+    columns = column_slices(store.fields["y"])[name]
+    is_solid = store[graphs[0]].pos.shape[1] == 3
+    rows = -(-len(graphs) // 3)
+    figure = mpl_figure.Figure(figsize=(11, 3 * rows))
+    kind = {"projection": "3d"} if is_solid else {}
+    grid = figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+    for ax, graph in zip(grid.flat, graphs, strict=False):
+        data = store[graph]
+        values = np.linalg.norm(data.y[:, columns], axis=1)
+        if not field.components:
+            values = data.y[:, columns.start].numpy()
+        low, high = np.quantile(values, [0.005, 0.995])
+        draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
+        ax.set_title(f"{data.num_nodes:,} nodes", fontsize=9)
+        figure.colorbar(ax.collections[0], ax=ax, shrink=0.8, label=_readable(name, field))
+    for ax in list(grid.flat)[len(graphs) :]:
+        ax.set_axis_off()
+    _save(figure, path)
+
+
+def histograms(store: MeshStore, path: str | Path) -> None:
+    """How many nodes the graphs have, and the values of conditions and targets."""
+    shown = {"nodes of a mesh": store.num_nodes.astype(float)}
+    for array in ("cond", "about", "y"):
+        if array not in store.fields:
+            continue
+        values = np.asarray(store.read(array))
+        for field in store.fields[array]:
+            columns = column_slices(store.fields[array])[field.name]
+            numbers = values[:, columns]
+            if field.components:
+                numbers = np.linalg.norm(numbers, axis=1, keepdims=True)
+            shown[_readable(field.name, field)] = numbers[:, 0]
+    rows = -(-len(shown) // 3)
+    figure = mpl_figure.Figure(figsize=(11, 2.4 * rows))
+    grid = list(figure.subplots(rows, 3, squeeze=False).flat)
+    for ax, (label, numbers) in zip(grid, shown.items(), strict=False):
+        ax.hist(numbers, bins=40, log=len(numbers) > 10 * len(store))
+        ax.set(xlabel=label, yticks=[])
+    for ax in grid[len(shown) :]:
+        ax.set_axis_off()
     _save(figure, path)
 
 
