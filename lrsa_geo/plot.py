@@ -93,6 +93,7 @@ def histograms(store: MeshStore, path: str | Path) -> None:
     for ax, (label, numbers) in zip(grid, shown.items(), strict=False):
         ax.hist(numbers, bins=40, log=len(numbers) > 10 * len(store))
         ax.set(xlabel=label, yticks=[])
+        ax.locator_params(axis="x", nbins=4)
     for ax in grid[len(shown) :]:
         ax.set_axis_off()
     _save(figure, path)
@@ -205,7 +206,7 @@ def _draw_solid(ax: Any, data: Data, values: np.ndarray, **style: Any) -> None:
             (ax.set_xlim, ax.set_ylim, ax.set_zlim), pos.min(0), pos.max(0), strict=True
         ):
             set_limits(low, high)
-        ax.set_box_aspect(np.ptp(pos, axis=0), zoom=1.05)
+        ax.set_box_aspect(np.ptp(pos, axis=0), zoom=0.95)
     ax.set_axis_off()
 
 

@@ -20,7 +20,8 @@ def with_query_points(
     .. math:: \{j \to q : j \to n(q)\}, \qquad n(q) = \mathrm{argmin}_n |p_q - p_n|,
 
     as that node does: a point at the place of a node, with its features, is given the node's
-    answer. No edge leaves a point. O((N + Q) log N).
+    answer. No edge leaves a point. With message passing the field steps a little where the nearest
+    node changes; without, it is smooth. O((N + Q) log N).
 
     Args:
         data: one graph, N nodes; what belongs to its cells and targets is left out.
