@@ -126,11 +126,26 @@ class ElasticityRecipe:
         Raises:
             SampleError: the solver found no equilibrium, however small the load steps.
         """
+        data = self.solved(*self.drawn(index))
+        data.sample = torch.tensor([index])
+        return data
+
+    def drawn(self, index: int) -> tuple[np.ndarray, float, float]:
+        """What makes sample ``index``: the void's radius (see :func:`void_radius`), the aimed-at
+        number of nodes, and the traction in Pa."""
         rng = np.random.default_rng([self.seed, index])
         radius = void_radius(rng, self.void_modes)
-        num_nodes = rng.uniform(self.min_nodes, self.max_nodes)
-        traction = rng.uniform(*self.traction)
-        points, cells = unit_cell_mesh(num_nodes, radius)
+        return radius, rng.uniform(self.min_nodes, self.max_nodes), rng.uniform(*self.traction)
+
+    def solved(
+        self, radius: np.ndarray, num_nodes: float, traction: float, skew: float = 0.0
+    ) -> Data:
+        """Mesh and solve one cell; for ``skew`` see :func:`unit_cell_mesh`.
+
+        Raises:
+            SampleError: as :meth:`sample`.
+        """
+        points, cells = unit_cell_mesh(num_nodes, radius, skew)
         solution = solve(points, cells, np.array([0, traction]), self.material)
         markers, edges = boundary(points, cells)
         offset = offset_to_edges(points, edges[(markers[edges] == VOID).all(axis=1)])
@@ -145,7 +160,6 @@ class ElasticityRecipe:
             measure=torch.tensor(lumped_area(points, cells), dtype=torch.float32),
             boundary=torch.tensor(markers, dtype=torch.int8),
             cond=torch.tensor([[traction]], dtype=torch.float32),
-            sample=torch.tensor([index]),
         )
 
 
@@ -164,7 +178,7 @@ def void_radius(rng: np.random.Generator, modes: int, num_angles: int = 96) -> n
 
 
 def unit_cell_mesh(
-    num_nodes: float, radius: np.ndarray | None = None
+    num_nodes: float, radius: np.ndarray | None = None, skew: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Triangulate the unit square, with a void around its centre if ``radius`` is given.
 
@@ -175,6 +189,7 @@ def unit_cell_mesh(
     Args:
         num_nodes: aimed-at number of nodes.
         radius: radius of the void at equally spaced angles.
+        skew: elements on the right side are exp(skew) times as large as on the left.
 
     Returns:
         ``points [N, 2]`` in m and triangles ``cells [K, 3]``, counter-clockwise.
@@ -206,9 +221,24 @@ def unit_cell_mesh(
         sizes = [grade("PointsList", corners[:2], 0.03, size, reach=0.25, number=1)]
         if void:
             sizes.append(grade("CurvesList", void, 0.65 * size, size, reach=0.15, number=3))
+        if skew:
+            sizes = [_skewed(corners[:2], sizes, skew)]
         generate(2, sizes)
         points, cells, _ = mesh_of(TRIANGLES, 2)
     return points, cells
+
+
+def _skewed(corners: list[int], sizes: list[int], skew: float) -> int:
+    """Sizes times exp(skew (x - 1/2)), but still 0.03 m at the clamped corners."""
+    fields = gmsh.model.mesh.field
+    fields.add("Min", 20)
+    fields.setNumbers(20, "FieldsList", sizes)
+    fields.add("MathEval", 21)
+    fields.setString(21, "F", f"F20 * Exp({skew!r} * (x - 0.5))")
+    at_corners = grade("PointsList", corners, 0.03, 1e-3, reach=0.1, number=22)
+    fields.add("Max", 24)
+    fields.setNumbers(24, "FieldsList", [21, at_corners])
+    return 24
 
 
 def solve(

@@ -233,3 +233,14 @@ def test_made_samples_follow_the_recipe(cells):
     torch.testing.assert_close(data.x[:, 1:].norm(dim=1), data.x[:, 0])
     remade = ElasticityRecipe(min_nodes=150, max_nodes=350).sample(int(data.sample))
     torch.testing.assert_close(remade.y, data.y)
+
+
+def test_a_skewed_mesh_is_denser_at_the_left_but_not_at_the_corners():
+    radius = void_radius(np.random.default_rng(5), 6)
+    even, _ = unit_cell_mesh(1500, radius)
+    skewed, _ = unit_cell_mesh(1500, radius, 1.2)
+    assert np.mean(even[:, 0] < 0.5) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(skewed[:, 0] < 0.5) > 0.65
+    for points in (even, skewed):
+        nearest = np.sort(np.linalg.norm(points, axis=1))[1]
+        assert nearest == pytest.approx(0.03, rel=0.35)
