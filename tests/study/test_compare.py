@@ -1,0 +1,113 @@
+"""A comparison trains every variant for its time, once, and says what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrsa_geo.data import DistanceToBoundary, MeshStore
+from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    SplitConfig,
+    TrainConfig,
+    TrainerConfig,
+    load_config,
+    load_surrogate,
+    predict,
+)
+
+VARIANTS = [
+    Variant("small"),
+    Variant("hybrid", {"model.local": "MeshConv", "optim.lr": 5e-3}),
+]
+
+
+@pytest.fixture(scope="module")
+def config(cells_file: Path) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(path=str(cells_file), split=SplitConfig(16, 0, 6, shuffle=False)),
+        model=ModelConfig(channels=16, depth=1, heads=2, num_latents=4),
+        trainer=TrainerConfig(enable_progress_bar=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def compared(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("compare")
+    return folder, compare(config, VARIANTS, [0, 1], 0.5, folder)
+
+
+def test_every_variant_and_seed_is_trained_for_its_steps(config, compared):
+    folder, rows = compared
+    assert [(row["variant"], row["seed"]) for row in rows] == [
+        (variant.name, seed) for seed in (0, 1) for variant in VARIANTS
+    ]
+    steps = json.loads((folder / "steps.json").read_text())
+    assert all(row["steps"] == steps[row["variant"]] >= 1 for row in rows)
+    hybrid = (folder / "hybrid-1" / "config.yaml").read_text()
+    assert "local: MeshConv" in hybrid
+    assert "lr: 0.005" in hybrid
+    assert f"max_steps: {steps['hybrid']}" in hybrid
+    assert "seed: 1" in hybrid
+    assert config.model.local is None  # the configuration itself is left alone
+
+
+def test_what_is_finished_is_not_trained_again(config, compared):
+    folder, rows = compared
+    before = {row["folder"]: (row["folder"] / "metrics.json").stat().st_mtime_ns for row in rows}
+    started = time.process_time()
+    again = compare(config, VARIANTS, [0, 1], 0.5, folder)
+    assert time.process_time() - started < 5
+    assert [row["report"] for row in again] == [row["report"] for row in rows]
+    after = {row["folder"]: (row["folder"] / "metrics.json").stat().st_mtime_ns for row in again}
+    assert after == before
+
+
+def test_the_table_has_means_and_deviations_over_the_seeds(compared):
+    _, rows = compared
+    lines = table(rows).split("\n")
+    assert len(lines) == 4
+    errors = [
+        row["report"]["fields"]["von_mises"]["relative_l2"]["value"]
+        for row in rows
+        if row["variant"] == "hybrid"
+    ]
+    cell = f"{np.mean(errors):.4f} ± {np.std(errors, ddof=1):.4f}"
+    assert cell in lines[3]
+    one = table(rows[:2]).split("\n")
+    assert "±" not in one[2]
+
+
+def test_the_error_by_distance_adds_up_to_the_whole(compared):
+    """The mean square over equal bins is that over all nodes."""
+    _, rows = compared
+    distance, error = error_by_distance(rows[1]["folder"], "von_mises", bins=4)
+    assert (np.diff(distance) > 0).all()
+    surrogate = load_surrogate(rows[1]["folder"])
+    store = MeshStore(load_config(rows[1]["folder"] / "config.yaml").data.path)
+    missed, size, far = [], [], []
+    for number in rows[1]["report"]["test_graphs"]:
+        data = store[number]
+        missed.append((predict(surrogate, data) - data.y)[:, 0].square())
+        size.append(data.y[:, 0].square())
+        far.append(DistanceToBoundary()(data).boundary_distance)
+    whole = (np.concatenate(missed).mean() / np.concatenate(size).mean()) ** 0.5
+    assert np.sqrt((error**2).mean()) == pytest.approx(whole, rel=1e-2)
+    assert distance.mean() == pytest.approx(np.concatenate(far).mean(), rel=1e-2)
+
+
+def test_a_dearer_model_takes_longer(config):
+    dear = Variant("dear", {"model.channels": 96, "model.depth": 6}).of(config)
+    cheap_seconds, dear_seconds = seconds_per_step([config, dear], rounds=2)
+    assert dear_seconds > 3 * cheap_seconds > 0
+
+
+def test_a_change_of_nothing_that_exists_is_named(config):
+    with pytest.raises(AttributeError, match=r"odd: the configuration has no value 'model\.width'"):
+        Variant("odd", {"model.width": 3}).of(config)

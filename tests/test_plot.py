@@ -1,0 +1,62 @@
+"""Pictures: what they show is what they were given, and nothing is cut that should be seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch_geometric.data import Data
+
+from lrsa_geo import plot
+from lrsa_geo.data import Field, MeshStore, boundary_facets
+
+TETRAHEDRA = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+SOLID = Data(
+    pos=torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]),
+    cells=TETRAHEDRA,
+    cell_types=torch.tensor([10, 10]),
+)
+
+
+def test_a_solid_is_drawn_by_its_boundary_with_the_mean_of_each_facet():
+    ax = Figure().add_subplot(projection="3d")
+    values = np.arange(5.0)
+    plot.draw_field(ax, SOLID, values, cmap="viridis", vmin=0, vmax=4)
+    facets = boundary_facets(SOLID.cells.numpy(), SOLID.cell_types.numpy(), 5).corners
+    assert len(facets) == 6
+    shown = ax.collections[0]
+    np.testing.assert_allclose(shown.get_array(), values[facets].mean(1))
+    assert shown.get_clim() == (0, 4)
+
+
+def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
+    rng = np.random.default_rng(0)
+    radius, angle = np.exp(rng.uniform(-1, 3, 800)), rng.uniform(0, 2 * np.pi, 800)
+    graded = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
+    for pos, is_near in ((graded, True), (rng.uniform(-20, 20, (800, 2)), False)):
+        ax = Figure().add_subplot()
+        data = Data(pos=torch.from_numpy(pos))
+        plot.draw_field(ax, data, np.zeros(800), cmap="viridis")
+        assert (np.ptp(ax.get_xlim()) < 10) == is_near
+
+
+@pytest.mark.parametrize("components", [(), ("x", "y", "z")])
+def test_comparisons_sheets_and_histograms_of_solids(tmp_path, components):
+    field = Field("u", "m", components)
+    fields = {"y": (field,), "cond": (Field("load", "N"),)}
+    graphs = []
+    for number in range(4):
+        data = SOLID.clone()
+        data.y = torch.rand(5, field.width) + number
+        data.cond = torch.full((1, 1), float(number))
+        graphs.append(data)
+    store = MeshStore.write(tmp_path / "s.h5", graphs, fields)
+    meshes = [("one", store[0], store[0].y.numpy()), ("two", store[1], store[1].y.numpy() + 1)]
+    plot.compare(meshes, fields["y"], "u", tmp_path / "compare.png")
+    plot.sample_sheet(store, [0, 1, 2, 3], "u", tmp_path / "sheet.png")
+    plot.histograms(store, tmp_path / "histograms.png")
+    curves = {"a": (np.array([0.0, 1, 2]), np.array([0.3, 0.2, 0.1]))}
+    plot.error_against_distance(curves, "u", tmp_path / "distance.png")
+    for name in ("compare", "sheet", "histograms", "distance"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
