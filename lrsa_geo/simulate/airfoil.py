@@ -115,15 +115,16 @@ class AirfoilRecipe:
         num_nodes = np.exp(rng.uniform(np.log(self.min_nodes), np.log(self.max_nodes)))
         angle = rng.uniform(*self.angle)
         share = rng.uniform()
-        points, cells, tail = airfoil_mesh(smooth_outline(shapes.points[shape]), num_nodes)
-        slow = solve_flow(points, cells, tail, 0.0, angle)
+        outline = smooth_outline(shapes.points[shape])
+        points, cells, tail = airfoil_mesh(outline, num_nodes)
+        slow = solve_flow(points, cells, tail, 0.0, angle, outline.inside)
         highest = min(
             SONIC_MARGIN * critical_mach(slow.pressure_coefficient.min()), self.highest_mach
         )
         if highest < LOWEST_MACH:
             raise SampleError(f"sonic at Mach {LOWEST_MACH} already: too sharp a nose")
         mach = LOWEST_MACH + share * (highest - LOWEST_MACH)
-        flow = solve_flow(points, cells, tail, mach, angle)
+        flow = solve_flow(points, cells, tail, mach, angle, outline.inside)
         if flow.mach.max() >= 1:
             raise SampleError("a supersonic pocket, which potential flow cannot end with a shock")
         data = graph_of(points, cells, flow, mach, angle)

@@ -77,6 +77,14 @@ class Outline:
         upper, lower = self.surfaces(np.linspace(0, 1, 201))
         return float((upper - lower).max())
 
+    @property
+    def inside(self) -> tuple[float, float]:
+        """The point farthest from both surfaces, about: the middle of the thickest place."""
+        x = np.linspace(0, 1, 201)
+        upper, lower = self.surfaces(x)
+        thickest = int((upper - lower).argmax())
+        return float(x[thickest]), float((upper + lower)[thickest] / 2)
+
     def points(self, number: int) -> np.ndarray:
         """``[2 number, 2]`` from the trailing edge over the upper surface to the nose and back.
 

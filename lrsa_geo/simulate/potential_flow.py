@@ -112,7 +112,7 @@ def solve_flow(
     trailing_edge: int,
     mach: float,
     angle: float,
-    centre: tuple[float, float] = (0.5, 0.0),
+    centre: tuple[float, float],
 ) -> Flow:
     """Flow around a body with a sharp trailing edge.
 
