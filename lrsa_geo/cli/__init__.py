@@ -19,7 +19,7 @@ DESCRIPTION = """\
 Train neural operators on meshes: geometry in, field out.
 
   lrsa-geo train elasticity --quick      the whole road on a small set, in three minutes
-  lrsa-geo train elasticity              the same in earnest
+  lrsa-geo train elasticity              the same in earnest (or airfoil, or bracket3d)
   lrsa-geo evaluate runs/elasticity      test errors and pictures of a finished run
   lrsa-geo predict runs/elasticity datasets/elasticity/elasticity.h5:1000 -o cell.vtu
 
