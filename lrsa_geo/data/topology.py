@@ -207,10 +207,15 @@ def boundary_facets(cells: np.ndarray, cell_types: np.ndarray, num_nodes: int) -
 
 def _key(corners: np.ndarray, num_nodes: int) -> np.ndarray:
     """One number for each facet, made of its (at most three) lowest corners."""
-    lowest = np.sort(corners, axis=1)[:, :3]
-    key = lowest[:, 0]
-    for column in lowest.T[1:]:
-        if num_nodes > (1 << 63) ** (1 / lowest.shape[1]):  # the product would overflow
+    if corners.shape[1] == 3:  # triangles are most of what there is: four times as fast as sorting
+        a, b, c = corners.T
+        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        lowest = [low, a + b + c - low - high, high]
+    else:
+        lowest = list(np.sort(corners, axis=1)[:, :3].T)
+    key = lowest[0]
+    for column in lowest[1:]:
+        if num_nodes > (1 << 63) ** (1 / len(lowest)):  # the product would overflow
             key = np.unique(key, return_inverse=True)[1]
         key = key * num_nodes + column
     return key
@@ -224,5 +229,12 @@ def _occur_once(key: np.ndarray) -> np.ndarray:
     alone = in_order[differs[1:] & differs[:-1]]
     if not len(alone):
         return np.zeros(len(key), dtype=bool)
-    place = np.searchsorted(alone, key).clip(max=len(alone) - 1)
-    return alone[place] == key
+    # A bit for the last digits of each: few others pass, and a search among many is slow.
+    bits = (1 << 22) - 1
+    is_marked = np.zeros(bits + 1, dtype=bool)
+    is_marked[alone & bits] = True
+    perhaps = np.flatnonzero(is_marked[key & bits])
+    place = np.searchsorted(alone, key[perhaps]).clip(max=len(alone) - 1)
+    result = np.zeros(len(key), dtype=bool)
+    result[perhaps] = alone[place] == key[perhaps]
+    return result
