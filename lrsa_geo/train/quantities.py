@@ -135,16 +135,15 @@ def _field_errors(
 def _quantities(
     data: Data, y: Tensor, fields: Fields, extra: Quantities | None
 ) -> dict[str, float]:
-    """The largest value of each scalar field, the largest length of each vector, and the recipe's.
+    """The largest size of each field (of a pressure, mostly that of the suction), and the recipe's.
 
     Nodes without a target do not count.
     """
     known = ~data.y.isnan().any(1)
-    peaks = {}
-    for field, columns in zip(fields, column_slices(fields).values(), strict=True):
-        values = y[known][:, columns]
-        peak = values.norm(dim=1) if field.components else values[:, 0]
-        peaks[f"peak {field.name}"] = float(peak.max())
+    peaks = {
+        f"peak {name}": float(y[known][:, columns].norm(dim=1).max())
+        for name, columns in column_slices(fields).items()
+    }
     return peaks | (extra(data, y) if extra else {})
 
 
