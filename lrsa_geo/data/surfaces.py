@@ -97,8 +97,10 @@ def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
         marker: value of ``boundary``.
 
     Raises:
-        ValueError: the graph has no cells, or no facet with the marker.
+        ValueError: the graph has no cells, no facet with the marker, or another number of nodes.
     """
+    if pressure.shape != (len(data.pos),):
+        raise ValueError(f"`pressure` has shape {list(pressure.shape)}, expected [{len(data.pos)}]")
     cells, cell_types = _cells(data)
     pos = data.pos.detach().cpu().double().numpy()
     corners, vectors = _outward_vectors(pos, cells, cell_types)
