@@ -2,7 +2,8 @@
 
     python datasets/local_and_global.py elasticity airfoil bracket3d [--seconds 150] [--seeds 3]
 
-The processor is given to each run for the same time; the models have about as many parameters. The
+The passes forwards and backwards of each run get the same processor time (the optimiser's own work
+comes on top); the models have about as many parameters. The
 data sets are those of `lrsa-geo train NAME` with smaller meshes (airfoils of 900 to 2,400 nodes,
 brackets of 1,500 to 5,000), so that 36 runs end within hours; `--full` takes them as they are. A
 run that is finished is not repeated. Prints tables, and the error against the distance to the

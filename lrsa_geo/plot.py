@@ -55,16 +55,12 @@ def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Pat
     """
     field = next(field for field in store.fields["y"] if field.name == name)
     columns = column_slices(store.fields["y"])[name]
-    is_solid = store[graphs[0]].pos.shape[1] == 3
     rows = -(-len(graphs) // 3)
     figure = mpl_figure.Figure(figsize=(11, 3 * rows))
-    kind = {"projection": "3d"} if is_solid else {}
-    grid = figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+    grid = _three_in_a_row(figure, rows, store[graphs[0]])
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
-        values = np.linalg.norm(data.y[:, columns], axis=1)
-        if not field.components:
-            values = data.y[:, columns.start].numpy()
+        values = _shown_values(data.y[:, columns].numpy(), field)
         low, high = np.quantile(values, [0.005, 0.995])
         draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
         ax.set_title(f"{data.num_nodes:,} nodes", fontsize=9)
@@ -83,10 +79,7 @@ def histograms(store: MeshStore, path: str | Path) -> None:
         values = np.asarray(store.read(array))
         for field in store.fields[array]:
             columns = column_slices(store.fields[array])[field.name]
-            numbers = values[:, columns]
-            if field.components:
-                numbers = np.linalg.norm(numbers, axis=1, keepdims=True)
-            shown[_readable(field.name, field)] = numbers[:, 0]
+            shown[_readable(field.name, field)] = _shown_values(values[:, columns], field)
     rows = -(-len(shown) // 3)
     figure = mpl_figure.Figure(figsize=(11, 2.4 * rows))
     grid = list(figure.subplots(rows, 3, squeeze=False).flat)
@@ -133,19 +126,14 @@ def compare(
     field = next(field for field in fields if field.name == name)
     columns = column_slices(fields)[name]
     figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
-    is_solid = meshes[0][1].pos.shape[1] == 3
-    rows = figure.subplots(
-        len(meshes), 3, squeeze=False, subplot_kw={"projection": "3d"} if is_solid else {}
-    )
+    rows = _three_in_a_row(figure, len(meshes), meshes[0][1])
     for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
         truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
+        error = _shown_values(guess - truth, field)
+        truth, guess = _shown_values(truth, field), _shown_values(guess, field)
         if field.components:
-            error = np.linalg.norm(guess - truth, axis=1)
-            truth, guess = np.linalg.norm(truth, axis=1), np.linalg.norm(guess, axis=1)
             error_style = {"cmap": "magma", "vmin": 0}
         else:
-            truth, guess = truth[:, 0], guess[:, 0]
-            error = guess - truth
             limit = np.abs(error).max()
             error_style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
@@ -208,6 +196,17 @@ def _draw_solid(ax: Any, data: Data, values: np.ndarray, **style: Any) -> None:
             set_limits(low, high)
         ax.set_box_aspect(np.ptp(pos, axis=0), zoom=0.95)
     ax.set_axis_off()
+
+
+def _three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndarray:
+    """Axes ``[rows, 3]`` for graphs like this one: 3-D ones for solids."""
+    kind = {"projection": "3d"} if like.pos.shape[1] == 3 else {}
+    return figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+
+
+def _shown_values(columns: np.ndarray, field: Field) -> np.ndarray:
+    """A scalar itself, the length of a vector: ``[N, components]`` -> ``[N]``."""
+    return np.linalg.norm(columns, axis=1) if field.components else columns[:, 0]
 
 
 def _readable(name: str, field: Field) -> str:

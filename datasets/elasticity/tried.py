@@ -9,7 +9,6 @@ defaults run with three seeds, to show the spread. About twelve minutes on two c
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from lrsa_geo.nn import LRSA
+from lrsa_geo.study import Variant
 from lrsa_geo.train import TrainConfig, find_config, parse_config, train
 
 CHANGES: dict[str, dict[str, object]] = {
@@ -59,18 +59,6 @@ def short_config(file: str) -> TrainConfig:
     return config
 
 
-def changed(config: TrainConfig, change: dict[str, object]) -> TrainConfig:
-    """A copy with some values replaced, by their dotted names."""
-    config = copy.deepcopy(config)
-    for name, value in change.items():
-        *path, last = name.split(".")
-        target: object = config
-        for part in path:
-            target = getattr(target, part)
-        setattr(target, last, value)
-    return config
-
-
 @contextlib.contextmanager
 def small_start() -> Iterator[None]:
     """Latents that start small and serve as queries without normalisation."""
@@ -103,7 +91,7 @@ def main(file: str) -> None:
     print("| change | von Mises stress | displacement | parameters | seconds |")
     print("|---|---|---|---|---|")
     for name, change in CHANGES.items():
-        print_row(name, changed(config, change))
+        print_row(name, Variant(name, change).of(config))
     with small_start():
         print_row("latents start at 0.02, queries not normalised", config)
 

@@ -270,7 +270,8 @@ def _split(argv: list[str]) -> None:
         "--by",
         type=SplitRule,
         default="random",
-        help="random; geometry: graphs on one mesh stay together; nodes: test the largest meshes",
+        help="random; geometry: graphs on one mesh stay together; group: those with the same number"
+        " in their array `group` do; nodes: test the largest meshes",
     )
     parser.add_argument("--val", type=float, default=0.05, help="share to watch")
     parser.add_argument("--test", type=float, default=0.15, help="share to test on")

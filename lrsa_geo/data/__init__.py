@@ -39,7 +39,7 @@ from lrsa_geo.data.split import (
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
 from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals, pressure_force
-from lrsa_geo.data.topology import boundary_facets
+from lrsa_geo.data.topology import boundary_facets, mesh_edges
 from lrsa_geo.data.transforms import (
     CellsToEdges,
     EdgeGeometry,
@@ -89,6 +89,7 @@ __all__ = [
     "geometry_keys",
     "group_numbers",
     "make_split",
+    "mesh_edges",
     "migrate",
     "mirrored",
     "node_to_cell",

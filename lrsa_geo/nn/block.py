@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
 from lrsa_geo.nn.lrsa import LRSA
 from lrsa_geo.nn.mixers import PhysicsAttention
-from lrsa_geo.nn.pointwise import FeedForward, RMSNorm, check_channels, modulate, reset_children
-from lrsa_geo.nn.ragged import NodeLayout
+from lrsa_geo.nn.pointwise import FeedForward, RMSNorm, modulate, reset_children
+from lrsa_geo.nn.ragged import NodeLayout, NodeModule
 
 Order = Literal["local-first", "global-first", "parallel"]
 
 
-class MixerBlock(nn.Module):
+class MixerBlock(NodeModule):
     r"""Pre-normed residual block: mixing of nodes, then a pointwise feed-forward layer.
 
     .. math::
@@ -46,10 +46,9 @@ class MixerBlock(nn.Module):
         local: LocalLayer | None = None,
         order: Order = "local-first",
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         if order not in get_args(Order):
             raise ValueError(f"`order` is '{order}', expected one of {get_args(Order)}")
-        self.channels = channels
         self.mixer_norm = RMSNorm(channels)
         self.mixer = mixer
         self.local = local
@@ -79,12 +78,14 @@ class MixerBlock(nn.Module):
         mask: Tensor | None = None,
         measure: Tensor | None = None,
     ) -> Tensor:
-        """See :meth:`LRSA.forward`. Places of a dense ``x`` without a node give zeros."""
-        check_channels(x, self.channels)
+        """See :meth:`NodeModule.forward`; with a local layer, call :meth:`mix`, which has edges.
+
+        Raises:
+            ValueError: there is a local layer.
+        """
         if self.local is not None:
             raise ValueError("a block with a local layer needs edges: call `mix`")
-        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
-        return layout.unpack(self.mix(layout.pack(x), layout))
+        return super().forward(x, batch, mask=mask, measure=measure)
 
     def mix(
         self,

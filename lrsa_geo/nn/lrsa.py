@@ -11,11 +11,10 @@ from lrsa_geo.nn.pointwise import (
     FeedForward,
     Linear,
     RMSNorm,
-    check_channels,
     modulate,
     reset_children,
 )
-from lrsa_geo.nn.ragged import NodeLayout
+from lrsa_geo.nn.ragged import NodeLayout, NodeModule
 
 
 class LatentBlock(nn.Module):
@@ -63,7 +62,7 @@ class LatentBlock(nn.Module):
         return self.attention_out(attended.transpose(1, 2).flatten(2))
 
 
-class LRSA(nn.Module):
+class LRSA(NodeModule):
     r"""Low-Rank Spatial Attention (arXiv 2604.03582): global mixing of N nodes at O(N M) cost.
 
     .. math::
@@ -105,14 +104,13 @@ class LRSA(nn.Module):
         latent_depth: int = 1,
         ffn_ratio: float = 2.0,
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"`{name}` is {size}, expected at least 1")
         if channels % heads:
             raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
-        self.channels = channels
         self.heads = heads
         self.num_latents = num_latents
         head_width = channels // heads
@@ -139,27 +137,6 @@ class LRSA(nn.Module):
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
         reset_children(self)
-
-    def forward(
-        self,
-        x: Tensor,
-        batch: Tensor | NodeLayout | None = None,
-        *,
-        mask: Tensor | None = None,
-        measure: Tensor | None = None,
-    ) -> Tensor:
-        """Mix the nodes of each graph.
-
-        Args:
-            x: node features.
-            batch: graph of each packed node, sorted or not (None: one graph), or a ready
-                :class:`NodeLayout`, worth building once when several layers see the same batch.
-            mask: which places of a dense ``x`` hold nodes; the others give zeros.
-            measure: quadrature weight of each node, default 1.
-        """
-        check_channels(x, self.channels)
-        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
-        return layout.unpack(self.mix(layout.pack(x), layout))
 
     def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
         """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``.

@@ -185,8 +185,8 @@ class GeometryOperator(nn.Module):
                 "`edge_index` is None, but the model has local layers; make edges with CellsToEdges"
                 " (meshes) or KNNEdges (point clouds) of lrsa_geo.data"
             )
-        check_edges(edge_index, len(pos))
         if layout.inverse is not None:
+            check_edges(edge_index, len(pos))  # before it is an index
             edge_index = layout.inverse[edge_index]
         weights = None if measure is None else layout.pack(measure[:, None]).squeeze(1)
         return EdgeLayout(edge_index, layout.pack(pos), weights, layout.graph_of_row(pos.device))

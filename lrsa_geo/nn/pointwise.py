@@ -112,15 +112,3 @@ def modulate(x: Tensor, modulation: Tensor) -> Tensor:
     """(1 + g) x + s with (g, s) the halves of ``modulation``, ``[..., 2 C]``."""
     gain, shift = modulation.chunk(2, dim=-1)
     return torch.addcmul(x + shift, x, gain)
-
-
-def check_channels(x: Tensor, channels: int) -> None:
-    """Refuse features of another width.
-
-    Raises:
-        ValueError: naming both.
-    """
-    if x.dim() < 1 or x.shape[-1] != channels:
-        raise ValueError(
-            f"`x` has shape {list(x.shape)}, expected {channels} channels in its last axis"
-        )

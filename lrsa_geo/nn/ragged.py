@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # A call of attention costs as much as attending to this many more nodes would. Below that, padding
 # a graph to share a call with its neighbour is cheaper than a call of its own; both figures follow
@@ -294,6 +294,52 @@ class NodeLayout:
             padded = padded.view(len(sizes), 1, 1, width)
             blocks.append(Block(len(sizes), rows, width, place_of_row, row_of_place, padded))
         return blocks
+
+
+class NodeModule(nn.Module):
+    """A module that mixes the C channels of the nodes of each graph, packed or dense.
+
+    What it does is in :meth:`mix`, on packed rows; :meth:`forward` brings the user's tensors there
+    and back.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(
+        self,
+        x: Tensor,
+        batch: Tensor | NodeLayout | None = None,
+        *,
+        mask: Tensor | None = None,
+        measure: Tensor | None = None,
+    ) -> Tensor:
+        """Mix the nodes of each graph.
+
+        Args:
+            x: node features.
+            batch: graph of each packed node, sorted or not (None: one graph), or a ready
+                :class:`NodeLayout`, worth building once when several layers see the same batch.
+            mask: which places of a dense ``x`` hold nodes; the others give zeros.
+            measure: quadrature weight of each node, default 1.
+
+        Raises:
+            ValueError: ``x`` has another width, or see :meth:`NodeLayout.of`.
+        """
+        if x.dim() < 1 or x.shape[-1] != self.channels:
+            raise ValueError(
+                f"`x` has shape {_shape(x)}, expected {self.channels} channels in its last axis"
+            )
+        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
+        return layout.unpack(self.mix(layout.pack(x), layout))
+
+    def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
+        """Packed rows ``[R, C]`` -> ``[R, C]``."""
+        raise NotImplementedError
 
 
 def _runs(sizes: Sequence[int], call_cost: int) -> list[list[int]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from lrsa_geo.simulate.make import Quantities, Recipe, find_store, make_store
+from lrsa_geo.simulate.make import Recipe, find_store, make_store
+from lrsa_geo.simulate.quantities import QUANTITIES, Quantities
 
 RECIPES = {
     "airfoil": "AirfoilRecipe",
@@ -37,4 +38,12 @@ def recipe_class(name: str) -> type[Recipe]:
     return recipe
 
 
-__all__ = ["RECIPES", "Quantities", "Recipe", "find_store", "make_store", "recipe_class"]
+__all__ = [
+    "QUANTITIES",
+    "RECIPES",
+    "Quantities",
+    "Recipe",
+    "find_store",
+    "make_store",
+    "recipe_class",
+]

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import gmsh
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data import (
@@ -24,15 +23,20 @@ from lrsa_geo.data import (
     Fields,
     NodeMeasure,
     SampleError,
-    pressure_force,
+    boundary_facets,
 )
-from lrsa_geo.simulate.airfoil_shapes import Outline, ShapeLibrary, smooth_outline
-from lrsa_geo.simulate.gmsh_session import TRIANGLES, generate, gmsh_session, grade, mesh_of
+from lrsa_geo.simulate.airfoil_shapes import ShapeLibrary, smooth_outline
+from lrsa_geo.simulate.gmsh_session import (
+    TRIANGLES,
+    VTK_TRIANGLE,
+    generate,
+    gmsh_session,
+    grade,
+    mesh_of,
+)
 from lrsa_geo.simulate.potential_flow import Flow, pressure_coefficient, solve_flow
+from lrsa_geo.simulate.quantities import AIRFOIL, FAR, INTERIOR, lift_coefficient
 
-# Markers of the nodes, kept in `Data.boundary`.
-INTERIOR, AIRFOIL, FAR = range(3)
-VTK_TRIANGLE = 5
 FAR_RADIUS = 15.0  # chords
 LOWEST_MACH = 0.1
 SONIC_MARGIN = 0.97  # of the critical Mach number
@@ -104,11 +108,6 @@ class AirfoilRecipe:
             return data
         raise SampleError(f"refused {MOST_DRAWS} flows, the last: {reason}")
 
-    @staticmethod
-    def quantities(data: Data, y: Tensor) -> dict[str, float]:
-        """The lift coefficient that the pressure in ``y`` means."""
-        return {"lift": lift_coefficient(data, y[:, 0])}
-
     def _draw(self, rng: np.random.Generator) -> Data:
         shapes = _shapes()
         shape = int(rng.integers(len(shapes.names)))
@@ -165,29 +164,25 @@ def graph_of(points: np.ndarray, cells: np.ndarray, flow: Flow, mach: float, ang
     )
 
 
-def lift_coefficient(data: Data, pressure: Tensor) -> float:
-    """Lift per span over (rho U^2 / 2) times the chord, from the pressure on the airfoil.
+def karman_tsien(pressure: float, mach: float) -> float:
+    """An incompressible pressure coefficient corrected for the Mach number of the free stream.
 
-    Args:
-        data: a graph of this recipe.
-        pressure: ``[N]`` pressure coefficient at the nodes.
+    Cp / (beta + M^2 / (1 + beta) Cp / 2), beta^2 = 1 - M^2 (Anderson, Fundamentals of Aerodynamics,
+    section 11.5).
     """
-    angle = float(data.cond[0, 1]) * np.pi / 180
-    force = pressure_force(data, pressure, AIRFOIL)
-    return float(force[1] * np.cos(angle) - force[0] * np.sin(angle))
+    beta = np.sqrt(1 - mach**2)
+    return float(pressure / (beta + mach**2 / (1 + beta) * pressure / 2))
 
 
 def critical_mach(lowest_pressure: float) -> float:
     """The free stream's Mach number at which the fastest point becomes sonic.
 
-    Where Karman and Tsien's correction of the lowest incompressible pressure coefficient,
-    Cp / (beta + M^2 / (1 + beta) Cp / 2), meets the coefficient of sonic speed (Anderson,
-    Fundamentals of Aerodynamics, section 11.6).
+    Where :func:`karman_tsien` of the lowest incompressible pressure coefficient meets the
+    coefficient of sonic speed (Anderson, Fundamentals of Aerodynamics, section 11.6).
     """
 
     def excess(mach: float) -> float:
-        beta = np.sqrt(1 - mach**2)
-        corrected = lowest_pressure / (beta + mach**2 / (1 + beta) * lowest_pressure / 2)
+        corrected = karman_tsien(lowest_pressure, mach)
         sonic_speed_squared = (1 + 0.2 * mach**2) / (1.2 * mach**2)
         sonic = pressure_coefficient(np.array(sonic_speed_squared), mach)
         return float(corrected - sonic) if corrected < 0 else -np.inf
@@ -206,7 +201,18 @@ def critical_mach(lowest_pressure: float) -> float:
     return float(brentq(excess, mach[first - 1], mach[first]))
 
 
-def airfoil_mesh(outline: Outline, num_nodes: float) -> tuple[np.ndarray, np.ndarray, int]:
+class Shape(Protocol):
+    """What is needed to mesh the surroundings of an airfoil of unit chord, see ``Outline``."""
+
+    @property
+    def nose_radius(self) -> float:
+        """In chords."""
+
+    def points(self, number: int) -> np.ndarray:
+        """``[2 number, 2]`` from the trailing edge over the upper surface to the nose and back."""
+
+
+def airfoil_mesh(outline: Shape, num_nodes: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Triangulate the surroundings of an airfoil out to a circle of 15 chords.
 
     Elements are smallest at the trailing edge, where Kutta's condition is, and at the nose, where
@@ -221,8 +227,7 @@ def airfoil_mesh(outline: Outline, num_nodes: float) -> tuple[np.ndarray, np.nda
         of the node at the trailing edge.
     """
     scale = (2900 / num_nodes) ** 0.5
-    radius = outline.upper[0] ** 2 / 2  # of the nose: y = a sqrt(x)
-    nose_size = scale * np.clip(radius / 3, 0.001, 0.004)
+    nose_size = scale * np.clip(outline.nose_radius / 3, 0.001, 0.004)
     with gmsh_session():
         geo = gmsh.model.geo
         ring = outline.points(120)
@@ -257,9 +262,8 @@ def airfoil_mesh(outline: Outline, num_nodes: float) -> tuple[np.ndarray, np.nda
 
 def markers(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """``INTERIOR``, ``AIRFOIL`` or ``FAR`` for each node, ``[N]`` int8."""
-    edges = np.sort(cells[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-    edges, count = np.unique(edges, axis=0, return_counts=True)
-    on_boundary = np.unique(edges[count == 1])
+    cell_types = np.full(len(cells), VTK_TRIANGLE)
+    on_boundary = boundary_facets(cells, cell_types, len(points)).nodes
     found = np.full(len(points), INTERIOR, dtype=np.int8)
     distance = np.linalg.norm(points[on_boundary] - [0.5, 0], axis=1)
     found[on_boundary] = np.where(distance > FAR_RADIUS / 2, FAR, AIRFOIL)

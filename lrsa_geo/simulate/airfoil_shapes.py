@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrsa_geo.data import shipped_datasets
+from lrsa_geo.data import atomic_path, shipped_datasets
 
 ORDER = 9  # of the Bernstein polynomials of each surface
 WIDEST_GAP = 0.02  # of the trailing edge, in chords; more is an open outline
@@ -84,6 +84,11 @@ class Outline:
         upper, lower = self.surfaces(x)
         thickest = int((upper - lower).argmax())
         return float(x[thickest]), float((upper + lower)[thickest] / 2)
+
+    @property
+    def nose_radius(self) -> float:
+        """In chords: y = a sqrt(x) near the nose."""
+        return float(self.upper[0] ** 2 / 2)
 
     def points(self, number: int) -> np.ndarray:
         """``[2 number, 2]`` from the trailing edge over the upper surface to the nose and back.
@@ -226,10 +231,11 @@ class ShapeLibrary:
 
     def save(self, path: Path) -> None:
         """Write what :meth:`load` reads."""
-        np.savez_compressed(
-            path,
-            names=np.array(self.names),
-            groups=self.groups.astype(np.int16),
-            sizes=np.array([len(points) for points in self.points], dtype=np.int16),
-            points=np.concatenate(self.points).astype(np.float32),
-        )
+        with atomic_path(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                names=np.array(self.names),
+                groups=self.groups.astype(np.int16),
+                sizes=np.array([len(points) for points in self.points], dtype=np.int16),
+                points=np.concatenate(self.points).astype(np.float32),
+            )

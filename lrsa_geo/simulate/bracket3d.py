@@ -15,14 +15,21 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import BoundaryNodes, DistanceToBoundary, Field, Fields, NodeMeasure, SampleError
+from lrsa_geo.data import (
+    BoundaryNodes,
+    DistanceToBoundary,
+    Field,
+    Fields,
+    NodeMeasure,
+    SampleError,
+    mesh_edges,
+)
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
+from lrsa_geo.simulate.gmsh_session import VTK_TETRAHEDRON
 from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid
-from lrsa_geo.simulate.make import Quantities
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE = range(4)
-VTK_TETRAHEDRON = 10
 MOST_DRAWS = 10
 
 
@@ -42,7 +49,6 @@ class BracketRecipe:
 
     name: ClassVar[str] = "bracket3d"
     libraries: ClassVar[tuple[str, ...]] = ("gmsh", "lrsa_geo", "numpy", "scikit-fem", "scipy")
-    quantities: ClassVar[Quantities | None] = None
 
     samples: int = 400
     seed: int = 0
@@ -92,8 +98,11 @@ class BracketRecipe:
 
 def _quadratic_nodes(points: np.ndarray, cells: np.ndarray) -> int:
     """Corners and middles of edges."""
-    pairs = cells[:, [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]].reshape(-1, 2)
-    return len(points) + len(np.unique(np.sort(pairs, axis=1), axis=0))
+    return len(points) + len(mesh_edges(cells, _tetrahedra(cells), len(points)))
+
+
+def _tetrahedra(cells: np.ndarray) -> np.ndarray:
+    return np.full(len(cells), VTK_TETRAHEDRON, dtype=np.int8)
 
 
 def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
@@ -101,7 +110,7 @@ def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
     mesh = Data(
         pos=torch.from_numpy(solution.points),
         cells=torch.tensor(solution.cells, dtype=torch.int32),
-        cell_types=torch.full((len(solution.cells),), VTK_TETRAHEDRON, dtype=torch.int8),
+        cell_types=torch.from_numpy(_tetrahedra(solution.cells)),
     )
     mesh = BoundaryNodes()(NodeMeasure()(mesh))
     markers = torch.where(mesh.boundary == 1, FREE, INTERIOR).to(torch.int8)

@@ -23,16 +23,22 @@ import numpy as np
 import torch
 from felupe.constitution import tensortrax
 from scipy.sparse import spmatrix
-from scipy.sparse.linalg import splu
 from torch_geometric.data import Data
 
 from lrsa_geo.data import Field, Fields, SampleError
-from lrsa_geo.simulate.gmsh_session import TRIANGLES, generate, gmsh_session, grade, mesh_of
-from lrsa_geo.simulate.make import Quantities
+from lrsa_geo.simulate.gmsh_session import (
+    TRIANGLES,
+    VTK_TRIANGLE,
+    generate,
+    gmsh_session,
+    grade,
+    mesh_of,
+)
+from lrsa_geo.simulate.linear_elasticity import von_mises
+from lrsa_geo.simulate.sparse import factorised
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE, VOID = range(5)
-VTK_TRIANGLE = 5
 
 Traction = np.ndarray | Callable[[np.ndarray], np.ndarray]
 
@@ -73,9 +79,7 @@ class Solution:
     @property
     def von_mises(self) -> np.ndarray:
         """sqrt(3/2 s:s) with s the deviator of the Cauchy stress, ``[N]`` in Pa."""
-        mean = np.trace(self.stress, axis1=1, axis2=2) / 3
-        deviator = self.stress - mean[:, None, None] * np.eye(3)
-        return np.sqrt(1.5 * np.einsum("nij,nij->n", deviator, deviator))
+        return von_mises(self.stress)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,6 @@ class ElasticityRecipe:
         "scipy",
         "tensortrax",
     )
-    quantities: ClassVar[Quantities | None] = None
 
     samples: int = 1200
     seed: int = 0
@@ -339,14 +342,7 @@ class QuadraticTriangle(felupe.QuadraticTriangle):
 
 
 def _solve_symmetric(matrix: spmatrix, right_side: np.ndarray) -> np.ndarray:
-    """Sparse LU with a symmetric ordering: on these meshes a third of the default's time."""
-    factors = splu(
-        matrix.tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.01,
-        options={"SymmetricMode": True},
-    )
-    return factors.solve(right_side)
+    return factorised(matrix, pivot_threshold=0.01).solve(right_side)
 
 
 def _nodal_forces(points: np.ndarray, traction: Traction) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from lrsa_geo.data import SampleError
 
 TRIANGLES, TETRAHEDRA = 2, 4  # gmsh's types of elements
+VTK_TRIANGLE, VTK_TETRAHEDRON = 5, 10  # VTK's, for `Data.cell_types`
 
 
 @contextmanager

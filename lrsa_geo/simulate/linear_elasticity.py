@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix, diags
-from scipy.sparse.linalg import LinearOperator, cg, splu
-from skfem import Basis, ElementTetP2, FacetBasis, MeshTet, asm
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.linalg import LinearOperator, cg
+from skfem import Basis, ElementTetP2, ElementVector, FacetBasis, MeshTet, asm
 from skfem.assembly import LinearForm
+from skfem.models.elasticity import linear_elasticity
 
 from lrsa_geo.data import SampleError
+from lrsa_geo.simulate.sparse import factorised
 
 TOLERANCE = 1e-8  # of the residual, relative to the load
 MOST_ITERATIONS = 1500
@@ -136,7 +138,9 @@ def solve_solid(
     is_fixed[basis.get_dofs(facets=facets["clamped"]).all()] = True
     is_loaded[basis.get_dofs(facets=facets["loaded"]).all()] = True
 
-    stiffness = _stiffness(basis, material)
+    # Component a of node i is unknown 3 i + a.
+    vectors = basis.with_element(ElementVector(ElementTetP2()))
+    stiffness = asm(linear_elasticity(*material.lame), vectors).tocsr()
     surface = FacetBasis(mesh, ElementTetP2(), facets=facets["loaded"], intorder=2)
     share = np.where(is_loaded, asm(LinearForm(lambda v, w: v), surface), 0)
     load = (share / share.sum())[:, None] * force
@@ -170,26 +174,6 @@ def _upright(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return np.where(is_inverted[:, None], cells[:, [0, 2, 1, 3]], cells)
 
 
-def _stiffness(basis: Basis, material: Material) -> csr_matrix:
-    """Matrix of the bilinear form; component a of node i is unknown 3 i + a.
-
-    Written with the gradients of all shape functions at once: the library's assembly of vector
-    elements calls the form for each of 900 pairs, which takes ten times as long.
-    """
-    lame, shear = material.lame
-    slopes = np.stack([basis.basis[i][0].grad for i in range(basis.Nbfun)])  # [10, 3, K, Q]
-    moments = np.einsum("iakq,jbkq,kq->kijab", slopes, slopes, basis.dx, optimize=True)
-    local = lame * moments + shear * moments.swapaxes(3, 4)
-    along = shear * np.einsum("kijaa->kij", moments)
-    for a in range(3):
-        local[..., a, a] += along
-    unknown = 3 * basis.element_dofs.T[:, :, None] + np.arange(3)  # [K, 10, 3]
-    rows = np.broadcast_to(unknown[:, :, None, :, None], local.shape)
-    columns = np.broadcast_to(unknown[:, None, :, None, :], local.shape)
-    size = 3 * basis.N
-    return csc_matrix((local.ravel(), (rows.ravel(), columns.ravel())), (size, size)).tocsr()
-
-
 def _prolongation(basis: Basis) -> csr_matrix:
     """Linear functions as quadratic ones, ``[3 N, 3 n]``: a middle is the mean of its corners."""
     number = basis.element_dofs.T
@@ -209,13 +193,7 @@ def _prolongation(basis: Basis) -> csr_matrix:
 def _solve(matrix: csr_matrix, coarse: csr_matrix, right: np.ndarray) -> tuple[np.ndarray, int]:
     used = np.flatnonzero(np.asarray((coarse != 0).sum(0)).ravel())
     coarse = coarse[:, used]
-    small = (coarse.T @ matrix @ coarse).tocsc()
-    factors = splu(
-        small,
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
+    factors = factorised(coarse.T @ matrix @ coarse)
     inverse_diagonal = diags(1 / matrix.diagonal())
     restrict = coarse.T.tocsr()
     count = 0
@@ -227,13 +205,12 @@ def _solve(matrix: csr_matrix, coarse: csr_matrix, right: np.ndarray) -> tuple[n
         nonlocal count
         count += 1
 
-    shape = matrix.shape
     solved, failed = cg(
         matrix,
         right,
         rtol=TOLERANCE,
         maxiter=MOST_ITERATIONS,
-        M=LinearOperator(shape, precondition),
+        M=LinearOperator(matrix.shape, precondition),
         callback=step,
     )
     if failed:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data import Failure, Fields, MeshStore, Parts, SampleError, StoreError
@@ -18,16 +17,11 @@ from lrsa_geo.data import Failure, Fields, MeshStore, Parts, SampleError, StoreE
 GIVE_UP_SHARE = 0.2  # more failures than this, of the samples asked for, and the recipe is at fault
 
 
-Quantities = Callable[[Data, Tensor], dict[str, float]]
-"""What can be read off the fields ``y [N, K]`` of a graph, by name."""
-
-
 class Recipe(Protocol):
     """A frozen dataclass that draws and solves numbered samples."""
 
     name: ClassVar[str]
     libraries: ClassVar[tuple[str, ...]]
-    quantities: ClassVar[Quantities | None]
 
     @property
     def samples(self) -> int:

@@ -20,17 +20,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.linalg import splu
 from skfem import Basis, ElementTriP1, ElementTriP2, FacetBasis, MeshTri, asm
 from skfem.assembly import BilinearForm, LinearForm
 from skfem.helpers import dot, grad
 
 from lrsa_geo.data import SampleError
+from lrsa_geo.simulate.sparse import factorised
 
 GAMMA = 1.4
 MOST_ITERATIONS = 30
 TOLERANCE = 1e-9
-_LOWEST_BASE = 0.3  # of the density's power, on the way: speeds far above sonic are not meant
+_LOWEST = 0.3  # temperature on the way to the solution: speeds far above sonic are not meant
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,27 @@ class Flow:
     iterations: int
 
 
+def _temperature(speed_squared: np.ndarray, mach: float) -> np.ndarray:
+    """T over the free stream's: 1 + (k - 1)/2 M^2 (1 - q^2); the other ratios are powers of it."""
+    return 1 + (GAMMA - 1) / 2 * mach**2 * (1 - speed_squared)
+
+
 def density(speed_squared: np.ndarray, mach: float) -> np.ndarray:
     """rho over the free stream's at a speed (squared, over the free stream's)."""
-    base = 1 + (GAMMA - 1) / 2 * mach**2 * (1 - speed_squared)
-    return np.maximum(base, _LOWEST_BASE) ** (1 / (GAMMA - 1))
+    return np.maximum(_temperature(speed_squared, mach), _LOWEST) ** (1 / (GAMMA - 1))
 
 
 def pressure_coefficient(speed_squared: np.ndarray, mach: float) -> np.ndarray:
-    """(p - p_inf) / (rho_inf U^2 / 2): ((..)^(k/(k-1)) - 1) / (k M^2 / 2), or 1 - q^2 at M = 0."""
+    """(p - p_inf) / (rho_inf U^2 / 2): (T^(k/(k-1)) - 1) / (k M^2 / 2), or 1 - q^2 at M = 0."""
     if mach < 1e-3:
         return 1 - speed_squared
-    base = 1 + (GAMMA - 1) / 2 * mach**2 * (1 - speed_squared)
-    return (np.maximum(base, 0) ** (GAMMA / (GAMMA - 1)) - 1) / (GAMMA / 2 * mach**2)
+    ratio = np.maximum(_temperature(speed_squared, mach), 0) ** (GAMMA / (GAMMA - 1))
+    return (ratio - 1) / (GAMMA / 2 * mach**2)
 
 
 def local_mach(speed_squared: np.ndarray, mach: float) -> np.ndarray:
     """Speed over the local speed of sound."""
-    base = np.maximum(1 + (GAMMA - 1) / 2 * mach**2 * (1 - speed_squared), _LOWEST_BASE)
-    return mach * np.sqrt(speed_squared / base)
+    return mach * np.sqrt(speed_squared / np.maximum(_temperature(speed_squared, mach), _LOWEST))
 
 
 class Vortex:
@@ -142,7 +145,7 @@ def solve_flow(
     decay = asm(BilinearForm(lambda u, v, w: u * v / radius), rim).tocsc()
     through = asm(_THROUGH, rim, flow=direction[:, None, None] + 0 * rim.global_coordinates())
     through_vortex = asm(_THROUGH, rim, flow=vortex.velocity(rim.global_coordinates()))
-    kutta, kutta_vortex, kutta_stream = _kutta(mesh, inner, trailing_edge, vortex, direction)
+    kutta, kutta_vortex, kutta_stream = _kutta(basis, inner, trailing_edge, vortex, direction)
 
     rest, circulation = np.zeros(basis.N), 0.0
     for iteration in range(1, MOST_ITERATIONS + 1):
@@ -154,13 +157,8 @@ def solve_flow(
         matrix = matrix + decay
         residual = residual + decay @ rest - through - circulation * through_vortex
         by_circulation = by_circulation - through_vortex
-        factors = splu(
-            matrix.tocsc(),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        step, step_vortex = factors.solve(np.column_stack([-residual, -by_circulation])).T
+        right = np.column_stack([-residual, -by_circulation])
+        step, step_vortex = factorised(matrix).solve(right).T
         imbalance = kutta @ rest + circulation * kutta_vortex + kutta_stream
         change = -(imbalance + kutta @ step) / (kutta_vortex + kutta @ step_vortex)
         step = step + change * step_vortex
@@ -211,9 +209,10 @@ def _boundaries(mesh: MeshTri, centre: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _kutta(
-    mesh: MeshTri, inner: np.ndarray, trailing_edge: int, vortex: Vortex, direction: np.ndarray
+    basis: Basis, inner: np.ndarray, trailing_edge: int, vortex: Vortex, direction: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
     """Coefficients of: mean speed on the last edge above minus that below, all to the rear."""
+    mesh = basis.mesh
     edges = mesh.facets[:, inner]
     last = edges[:, (edges == trailing_edge).any(0)]
     if last.shape[1] != 2:
@@ -232,7 +231,6 @@ def _kutta(
         row[node] -= weight
         whirl += weight * vortex.step(start, end)
         stream += weight * float(direction @ (end - start))
-    basis = Basis(mesh, ElementTriP2())
     full = np.zeros(basis.N)
     full[basis.nodal_dofs[0]] = row
     return full, whirl, stream
@@ -249,12 +247,10 @@ def _at_nodes(
 ) -> Flow:
     """Velocity at the corner nodes: the rest's gradient projected (L2) on linear functions."""
     linear = basis.with_element(ElementTriP1())
-    mass = asm(BilinearForm(lambda u, v, w: u * v), linear).tocsc()
+    mass = asm(BilinearForm(lambda u, v, w: u * v), linear)
     slope = basis.interpolate(rest).grad
     right = [asm(LinearForm(lambda v, w, i=i: slope[i] * v), linear) for i in range(2)]
-    smooth = splu(mass, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
-        np.column_stack(right)
-    )
+    smooth = factorised(mass).solve(np.column_stack(right))
     velocity = direction + circulation * vortex.velocity(basis.mesh.p).T + smooth
     q2 = (velocity**2).sum(1)
     return Flow(

@@ -10,25 +10,27 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch_geometric.data import Batch
 
 from lrsa_geo.data import DistanceToBoundary, MeshStore, column_slices
 from lrsa_geo.train import (
     Signature,
+    StoreDataModule,
     Surrogate,
     SurrogateModule,
     TrainConfig,
     load_config,
     load_surrogate,
     predict,
+    prepare_store,
     train,
+    write_json,
 )
-from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 
 
 @dataclass(frozen=True)
@@ -62,38 +64,29 @@ class Variant:
 
 
 def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[float]:
-    """Processor seconds of one step of the optimiser, the configurations in turns.
+    """Processor seconds of one batch, forwards and backwards, the configurations in turns.
 
-    All see the same batches; the least of the rounds counts for each batch.
+    All see the same batches; the least of the rounds counts for each. What the optimiser does with
+    the gradients is not counted.
     """
     runs = []
     for config in configs:
         store = prepare_store(config.data)
         surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
         loaders = StoreDataModule(store, config.data, surrogate.arrays, seed=0)
-        batches = []
-        for batch in loaders.train_dataloader():
-            batches.append(batch)
-            if len(batches) == 3:
-                break
-        module = SurrogateModule(surrogate, config.optim)
-        optimizer = torch.optim.SGD(module.parameters(), 0.0)
-        runs.append((module, optimizer, batches))
-    seconds = np.full((len(runs), rounds, 3), np.inf)
-    for turn in range(rounds):
-        for row, (module, optimizer, batches) in enumerate(runs):
-            for column, batch in enumerate(batches):
-                seconds[row, turn, column] = _seconds_of_step(module, optimizer, batch)
-    return [float(s) for s in seconds.min(axis=1).mean(axis=1)]
+        batches = list(islice(loaders.train_dataloader(), 3))
+        runs.append((SurrogateModule(surrogate, config.optim), batches))
+    seconds = [
+        [[_seconds_of_batch(module, batch) for batch in batches] for module, batches in runs]
+        for _ in range(rounds)
+    ]  # [rounds, configurations, batches]
+    return [float(s) for s in np.min(seconds, axis=0).mean(axis=1)]
 
 
-def _seconds_of_step(
-    module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch
-) -> float:
+def _seconds_of_batch(module: SurrogateModule, batch: Batch) -> float:
     started = time.process_time()
-    optimizer.zero_grad()
+    module.zero_grad()
     module.errors(batch).mean().backward()
-    optimizer.step()
     return time.process_time() - started
 
 
@@ -102,8 +95,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Train each variant with each seed for about so many processor seconds.
 
-    The number of steps follows from the seconds that one step takes, measured in turns before the
-    first run and kept in ``to/steps.json``. A run that is finished is not repeated.
+    The number of steps follows from :func:`seconds_per_step`, measured before the first run and
+    kept in ``to/steps.json``. A run that is finished is not repeated.
 
     Args:
         config: what the variants change.
@@ -152,8 +145,7 @@ def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> di
             return known
     each = seconds_per_step(changed.values())
     steps = {name: max(1, round(seconds / s)) for name, s in zip(changed, each, strict=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(steps))
+    write_json(steps, path)
     return steps
 
 

@@ -13,7 +13,8 @@ from lrsa_geo.train.config import (
     parse_config,
     save_config,
 )
-from lrsa_geo.train.evaluate import evaluate
+from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+from lrsa_geo.train.evaluate import evaluate, write_json
 from lrsa_geo.train.folder import resumable_run, unused_run
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.module import NonFiniteLossError, SurrogateModule
@@ -38,6 +39,7 @@ __all__ = [
     "Prediction",
     "Signature",
     "SplitConfig",
+    "StoreDataModule",
     "Surrogate",
     "SurrogateModule",
     "TrainConfig",
@@ -52,10 +54,12 @@ __all__ = [
     "predict",
     "predict_files",
     "predict_graph",
+    "prepare_store",
     "relative_l2",
     "result_fields",
     "resumable_run",
     "save_config",
     "train",
     "unused_run",
+    "write_json",
 ]

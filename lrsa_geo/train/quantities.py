@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data import Fields, MeshStore, column_slices
-from lrsa_geo.simulate import Quantities, recipe_class
+from lrsa_geo.simulate import QUANTITIES, Quantities
 from lrsa_geo.train.metrics import relative_l2
 
 RESAMPLES = 2000
@@ -79,7 +79,7 @@ def engineering_report(
         graphs: which of them were predicted.
         predictions: ``[N, K]`` of each.
         fields: columns of the targets.
-        recipe: the data set's recipe, which may know quantities of its own, such as lift.
+        recipe: the data set's recipe, for the quantities of its own, such as lift.
         surface: markers of the nodes that are the surface; all but 0 if empty.
 
     Returns:
@@ -87,7 +87,7 @@ def engineering_report(
         over the largest value; for each quantity its mean error, relative to the spread of the true
         values too, and Spearman's rank correlation. All with intervals.
     """
-    extra = recipe_class(recipe).quantities if recipe else None
+    extra = QUANTITIES.get(recipe or "")
     errors: dict[str, dict[str, list[float]]] = {
         f.name: {"relative_l2": [], "surface_relative_l2": [], "largest_error": []} for f in fields
     }

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrsa_geo.data import SampleError, pressure_force
+from lrsa_geo.simulate import QUANTITIES
 from lrsa_geo.simulate.airfoil import (
     AIRFOIL,
     FAR,
@@ -184,7 +185,9 @@ def test_a_sample_is_what_its_number_says():
     assert 0.1 <= mach <= 0.6
     assert -4 <= angle <= 8
     assert one.y[:, 3].max() < 1
-    assert recipe.quantities(one, one.y)["lift"] == pytest.approx(float(one.about[0, 0]), abs=0.02)
+    assert QUANTITIES["airfoil"](one, one.y)["lift"] == pytest.approx(
+        float(one.about[0, 0]), abs=0.02
+    )
     assert one.x.shape == (len(one.pos), 3)
     assert one.x[one.boundary == AIRFOIL].abs().max() < 1e-6
     assert float(one.measure.sum()) == pytest.approx(np.pi * 15**2, rel=0.01)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lrsa_geo.data import MeshStore
+from lrsa_geo.simulate import QUANTITIES, RECIPES
 from lrsa_geo.train.quantities import Estimate, engineering_report, rank_correlation
 
 numbers = st.lists(st.integers(-20, 20), min_size=3, max_size=30)
@@ -78,3 +82,13 @@ def test_a_perfect_prediction_has_no_error(cells: MeshStore):
     for read in report["quantities"].values():
         assert read["mean_error"]["value"] == 0
         assert read["rank_correlation"]["value"] == pytest.approx(1)
+
+
+def test_quantities_are_read_without_a_solver():
+    """A run is evaluated on machines that have no solver installed."""
+    check = (
+        "import sys; from lrsa_geo.simulate import QUANTITIES; from lrsa_geo import train;"
+        " sys.exit(any(solver in sys.modules for solver in ('gmsh', 'felupe', 'skfem')))"
+    )
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+    assert set(QUANTITIES) <= set(RECIPES)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrsa_geo.nn.pointwise import Linear, check_channels, modulate, reset_children
-from lrsa_geo.nn.ragged import NodeLayout
+from lrsa_geo.nn.pointwise import Linear, modulate, reset_children
+from lrsa_geo.nn.ragged import NodeLayout, NodeModule
 
 _EMPTY_SLICE = 1e-5  # as in the paper's code: a slice that no node is in
 
 
-class PhysicsAttention(nn.Module):
+class PhysicsAttention(NodeModule):
     r"""Physics-Attention of Transolver (arXiv 2402.02366, section 3.2), on graphs of any sizes.
 
     .. math::
@@ -38,10 +38,9 @@ class PhysicsAttention(nn.Module):
     """
 
     def __init__(self, channels: int, heads: int = 8, num_latents: int = 64) -> None:
-        super().__init__()
+        super().__init__(channels)
         if channels % heads:
             raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
-        self.channels = channels
         self.heads = heads
         width = channels // heads
         self.to_keys_values = Linear(channels, 2 * channels)
@@ -56,19 +55,6 @@ class PhysicsAttention(nn.Module):
         reset_children(self)
         nn.init.orthogonal_(self.to_slices.weight)
         nn.init.constant_(self.temperature, 0.5)
-
-    def forward(
-        self,
-        x: Tensor,
-        batch: Tensor | NodeLayout | None = None,
-        *,
-        mask: Tensor | None = None,
-        measure: Tensor | None = None,
-    ) -> Tensor:
-        """Mix the nodes of each graph; arguments of :meth:`LRSA.forward`."""
-        check_channels(x, self.channels)
-        layout = NodeLayout.of(x, batch, mask=mask, measure=measure)
-        return layout.unpack(self.mix(layout.pack(x), layout))
 
     def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
         """The mixer on packed rows, ``[R, C]`` -> ``[R, C]``; ``modulation`` as in LRSA."""
