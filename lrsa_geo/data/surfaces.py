@@ -6,9 +6,9 @@ dimensions, F boundary facets.
 
 from __future__ import annotations
 
+import igl
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
@@ -16,7 +16,7 @@ from torch_geometric.transforms import BaseTransform
 from lrsa_geo.data.mesh_cells import cell_dimensions, corner_counts, table_of
 from lrsa_geo.data.topology import boundary_facets
 
-_CENTRES = 8  # of facets that are looked at
+_BOXES = 64  # along each axis
 
 
 class BoundaryNodes(BaseTransform):
@@ -120,21 +120,19 @@ class DistanceToBoundary(BaseTransform):
     .. math:: d_i = \min_{q \in \partial \Omega} |q - p_i|, \qquad o_i = q_i - p_i
 
     with :math:`q_i` a nearest point of the boundary's facets (points, segments, or polygons cut
-    into triangles), not only of its nodes. Of the facets of like size, those with the eight nearest
-    centres are looked at, O(N log N): enough where the boundary is flat at the scale of a facet,
-    and never too large by more than a facet's radius. ``exact`` looks at all that could be nearer.
+    into triangles), not only of its nodes; exact up to rounding. libigl searches a tree of boxes
+    around the facets, about O(N log F); nodes as far from a large part of the boundary as from its
+    nearest point, such as those around the centre of a ball, take longer.
 
     Args:
         marker: only the boundary whose nodes all have this value in ``boundary``; by default all.
-        exact: take the time that it needs; far from a bent boundary, that is much.
 
     Raises:
         ValueError: the graph has no cells, or no such boundary.
     """
 
-    def __init__(self, marker: int | None = None, exact: bool = False) -> None:
+    def __init__(self, marker: int | None = None) -> None:
         self.marker = marker
-        self.exact = exact
 
     def forward(self, data: Data) -> Data:
         """Set ``boundary_distance`` and ``boundary_offset``, of the type of ``pos``."""
@@ -147,86 +145,37 @@ class DistanceToBoundary(BaseTransform):
         if not len(facets):
             which = "" if self.marker is None else f" with the marker {self.marker}"
             raise ValueError(f"the mesh has no boundary{which}, so there is no distance to it")
-        limit = None if self.exact else _CENTRES
-        nearest = nearest_points(pos, pos[_simplices(facets)], limit)
+        nearest = nearest_points(pos, pos[_simplices(facets)])
         data.boundary_offset = torch.from_numpy(nearest - pos).to(data.pos)
         data.boundary_distance = data.boundary_offset.norm(dim=1)
         return data
 
 
-def nearest_points(
-    points: np.ndarray, simplices: np.ndarray, limit: int | None = None
-) -> np.ndarray:
+def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     """The nearest point of a set of points, segments or triangles to each of ``points``.
-
-    A simplex of radius r around its centre c is nearer than distance d only if its centre is within
-    d + r. The simplices are sorted into classes of like radius, so that a few long ones do not
-    widen the search among the short ones.
 
     Args:
         points: ``[N, D]``.
         simplices: ``[F, S, D]`` corners, S = 1, 2 or 3.
-        limit: look at no more simplices of a class; the answer may then be too far by their radius.
 
     Returns:
         ``[N, D]``.
     """
-    # Where to start from: the nearest corner.
-    corners = np.unique(simplices.reshape(-1, points.shape[1]), axis=0)
-    best, number = cKDTree(corners).query(points)
-    nearest = corners[number]
-    if simplices.shape[1] == 1:
-        return nearest
-    centre = simplices.mean(1)
-    radius = np.linalg.norm(simplices - centre[:, None], axis=2).max(1)
-    size_class = np.floor(np.log2(np.maximum(radius, radius.max() * 2.0**-40))).astype(int)
-    for size in np.unique(size_class):
-        members = np.flatnonzero(size_class == size)
-        reach = radius[members].max()
-        tree = cKDTree(centre[members])
-        most = min(len(members), limit or len(members))
-        open_, first, k = np.arange(len(points)), 0, limit or 4
-        while len(open_) and first < most:
-            last = min(first + k, most)
-            distance, number = tree.query(points[open_], range(first + 1, last + 1))
-            candidates = members[number]
-            for column in range(last - first):
-                near = np.flatnonzero(distance[:, column] - reach < best[open_])
-                rows = open_[near]
-                found = _nearest_on_simplex(points[rows], simplices[candidates[near, column]])
-                gap = np.linalg.norm(found - points[rows], axis=1)
-                better = gap < best[rows]
-                best[rows[better]], nearest[rows[better]] = gap[better], found[better]
-            open_ = open_[distance[:, -1] - reach < best[open_]]
-            first, k = last, 2 * k
+    size, dim = simplices.shape[1:]
+    corners, number = np.unique(simplices.reshape(-1, dim), axis=0, return_inverse=True)
+    order = _box_by_box(points)
+    nearest = np.empty_like(points)
+    nearest[order] = igl.point_mesh_squared_distance(
+        points[order], corners, number.reshape(-1, size)
+    )[2]
     return nearest
 
 
-def _nearest_on_simplex(p: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Nearest point of segment or triangle n, ``[n, S, D]``, to point n, ``[n, D]``."""
-    if corner.shape[1] == 2:
-        return _nearest_on_segment(p, corner[:, 0], corner[:, 1])
-    a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]
-    sides = [_nearest_on_segment(p, *ends) for ends in ((a, b), (b, c), (c, a))]
-    gaps = np.stack([np.linalg.norm(side - p, axis=1) for side in sides], axis=1)
-    nearest = np.stack(sides, axis=1)[np.arange(len(p)), gaps.argmin(1)]
-    # The foot of the perpendicular, where it lies inside.
-    u, v, w = b - a, c - a, p - a
-    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
-    wu, wv = (w * u).sum(1), (w * v).sum(1)
-    area = uu * vv - uv * uv
-    safe = np.where(area > 0, area, 1.0)
-    s, t = (vv * wu - uv * wv) / safe, (uu * wv - uv * wu) / safe
-    inside = (area > 0) & (s >= 0) & (t >= 0) & (s + t <= 1)
-    nearest[inside] = (a + s[:, None] * u + t[:, None] * v)[inside]
-    return nearest
-
-
-def _nearest_on_segment(p: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    along = b - a
-    square = (along * along).sum(1)
-    t = np.divide(((p - a) * along).sum(1), square, out=np.zeros(len(p)), where=square > 0)
-    return a + np.clip(t, 0, 1)[:, None] * along
+def _box_by_box(points: np.ndarray) -> np.ndarray:
+    """An order in which neighbours are near each other: the search finds its data in the cache."""
+    low, size = points.min(0), np.ptp(points, axis=0).max()
+    box = ((points - low) / (size or 1) * (_BOXES - 1)).astype(np.int64)
+    return np.argsort(np.ravel_multi_index(tuple(box.T), (_BOXES,) * points.shape[1]))
 
 
 def _cells(data: Data) -> tuple[np.ndarray, np.ndarray]:

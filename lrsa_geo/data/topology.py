@@ -184,15 +184,16 @@ def boundary_facets(cells: np.ndarray, cell_types: np.ndarray, num_nodes: int) -
     inner: list[np.ndarray] = []
     for size in sorted({size for size, _, _ in facets}):
         parts = [(index, facet) for s, index, listed in facets if s == size for facet in listed]
-        corners = np.concatenate([groups[i].nodes[:, list(f)] for i, f in parts]).astype(np.int64)
-        alone = _occur_once(_key(corners, num_nodes))
+        lowest = [_lowest(groups[i].nodes, facet) for i, facet in parts]
+        alone = _occur_once(_key(lowest, num_nodes))
         start = 0
         for index, facet in parts:
             group = groups[index]
             here = np.flatnonzero(alone[start : start + len(group.rows)])
-            found.append((corners[start : start + len(group.rows)][here], group.rows[here]))
+            nodes = group.nodes[here]
+            found.append((nodes[:, list(facet)].astype(np.int64), group.rows[here]))
             inside = [n for n, around in group.inner.items() if set(around) <= set(facet)]
-            inner.append(group.nodes[here][:, inside].reshape(-1))
+            inner.append(nodes[:, inside].reshape(-1))
             start += len(group.rows)
     width = max((corners.shape[1] for corners, _ in found), default=1)
     padded = [
@@ -205,19 +206,29 @@ def boundary_facets(cells: np.ndarray, cell_types: np.ndarray, num_nodes: int) -
     return Facets(table, nodes, solid[rows])
 
 
-def _key(corners: np.ndarray, num_nodes: int) -> np.ndarray:
-    """One number for each facet, made of its (at most three) lowest corners."""
-    if corners.shape[1] == 3:  # triangles are most of what there is, and need no sorting
-        a, b, c = corners.T
-        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-        lowest = [low, a + b + c - low - high, high]
-    else:
-        lowest = list(np.sort(corners, axis=1)[:, :3].T)
-    key = lowest[0]
-    for column in lowest[1:]:
-        if num_nodes > (1 << 63) ** (1 / len(lowest)):  # the product would overflow
+def _lowest(nodes: np.ndarray, facet: tuple[int, ...]) -> list[np.ndarray]:
+    """The (at most three) lowest corners of one facet of each cell, ascending, each ``[K]``.
+
+    Column by column: whole columns are compared at once, rows of three would be sorted one by one.
+    """
+    columns = [np.ascontiguousarray(nodes[:, corner]) for corner in facet]
+    count = min(3, len(columns))
+    for i in range(count):
+        for j in range(len(columns) - 1, i, -1):
+            low, high = columns[j - 1], columns[j]
+            columns[j - 1], columns[j] = np.minimum(low, high), np.maximum(low, high)
+    return columns[:count]
+
+
+def _key(lowest: list[list[np.ndarray]], num_nodes: int) -> np.ndarray:
+    """One number for each facet, made of its lowest corners, which come in parts."""
+    first, *others = (np.concatenate(column) for column in zip(*lowest, strict=True))
+    key = first.astype(np.int64)
+    for column in others:
+        if num_nodes > (1 << 63) ** (1 / (1 + len(others))):  # the product would overflow
             key = np.unique(key, return_inverse=True)[1]
-        key = key * num_nodes + column
+        key *= num_nodes
+        key += column
     return key
 
 

@@ -1,8 +1,6 @@
 """Transforms of a million nodes, on one core: each should take less than ten seconds.
 
-DistanceToBoundary does not: nodes deep inside see thousands of facets at nearly one distance.
-
-pytest tests/benchmarks/test_transforms_speed.py --benchmark-only -s
+taskset -c 0 pytest tests/benchmarks/test_transforms_speed.py --benchmark-only -s
 """
 
 from __future__ import annotations
