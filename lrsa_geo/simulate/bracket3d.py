@@ -43,7 +43,8 @@ class BracketRecipe:
         size: range of the size of the elements in m (log-uniform), away from holes and fillets.
         min_nodes: a mesh of fewer nodes is drawn anew, part and all.
         max_nodes: likewise one of more.
-        force: range of the size of the load in N (uniform); its direction is any.
+        force: size of the load in N; its direction is any. All is linear in it, so one size tells
+            of all others.
         material: constants of the steel.
     """
 
@@ -55,7 +56,7 @@ class BracketRecipe:
     size: tuple[float, float] = (0.004, 0.014)
     min_nodes: int = 3000
     max_nodes: int = 20000
-    force: tuple[float, float] = (200.0, 1000.0)
+    force: float = 1000.0
     material: Material = field(default_factory=Material)
 
     @property
@@ -64,7 +65,9 @@ class BracketRecipe:
         return {
             "x": (
                 Field("clamp_distance", "m"),
+                Field("clamp_offset", "m", ("x", "y", "z")),
                 Field("load_distance", "m"),
+                Field("load_offset", "m", ("x", "y", "z")),
                 Field("surface_distance", "m"),
                 Field("surface_offset", "m", ("x", "y", "z")),
             ),
@@ -84,7 +87,7 @@ class BracketRecipe:
             part = draw_part(rng)
             points, cells, _ = part_mesh(part, float(np.exp(rng.uniform(*np.log(self.size)))))
             direction = rng.normal(size=3)
-            force = rng.uniform(*self.force) * direction / np.linalg.norm(direction)
+            force = self.force * direction / np.linalg.norm(direction)
             if self.min_nodes <= _quadratic_nodes(points, cells) <= self.max_nodes:
                 break
         else:
@@ -117,8 +120,10 @@ def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
     markers[torch.from_numpy(solution.loaded)] = LOADED
     markers[torch.from_numpy(solution.clamped)] = CLAMPED
     mesh.boundary = markers
-    near = [DistanceToBoundary(marker)(mesh) for marker in (CLAMPED, LOADED, None)]
-    x = [data.boundary_distance[:, None] for data in near] + [near[-1].boundary_offset]
+    x = []
+    for marker in (CLAMPED, LOADED, None):
+        near = DistanceToBoundary(marker)(mesh)
+        x += [near.boundary_distance[:, None], near.boundary_offset]
     y = np.column_stack([solution.von_mises, solution.displacement])
     return Data(
         pos=mesh.pos.float(),
