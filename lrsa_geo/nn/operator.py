@@ -43,7 +43,10 @@ class GeometryOperator(nn.Module):
         fourier_octaves: scales of the position encoding, see :class:`FourierEncoding`.
         latent_depth: Transformer blocks on the latents of each block.
         ffn_ratio: width of the feed-forward layers over C.
-        local: message passing in every block, see :class:`LocalLayer`; None for none.
+        local: message passing in the blocks, see :class:`LocalLayer`; None for none.
+        local_blocks: numbers of the blocks that have it, such as (0, -1) for the first and the
+            last; None for all. Edges that are left out elsewhere save time, and the last block is
+            where they matter most (``datasets/elasticity/README.md``).
         order: of the local and the global layer, see :class:`~lrsa_geo.nn.MixerBlock`.
         mixer: the global layer of the blocks: "lrsa"; "transolver", the peer
             :class:`~lrsa_geo.nn.PhysicsAttention`; or "none", for message passing alone.
@@ -73,13 +76,17 @@ class GeometryOperator(nn.Module):
         latent_depth: int = 1,
         ffn_ratio: float = 2.0,
         local: str | nn.Module | None = None,
+        local_blocks: Sequence[int] | None = None,
         order: Order = "local-first",
         mixer: Mixer = "lrsa",
         relative_positions: bool = False,
     ) -> None:
         super().__init__()
-        if mixer == "none" and local is None:
-            raise ValueError("`mixer` is 'none' and `local` is None: nothing would mix the nodes")
+        with_local = set() if local is None else _block_numbers(local_blocks, depth)
+        if mixer == "none" and len(with_local) < depth:
+            raise ValueError(
+                "`mixer` is 'none', and in blocks without `local` nothing would mix the nodes"
+            )
         self.relative_positions = relative_positions
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -93,12 +100,14 @@ class GeometryOperator(nn.Module):
                 channels,
                 _make_mixer(mixer, channels, heads, num_latents, latent_depth, ffn_ratio),
                 ffn_ratio,
-                None if local is None else LocalLayer(local, channels, pos_dim),
+                None
+                if local is None or number not in with_local
+                else LocalLayer(local, channels, pos_dim),
                 order,
             )
-            for _ in range(depth)
+            for number in range(depth)
         )
-        self.has_local = local is not None
+        self.has_local = bool(with_local)
         self.norm = RMSNorm(channels)
         self.project = Linear(channels, out_channels)
         self.reset_parameters()
@@ -197,6 +206,18 @@ class GeometryOperator(nn.Module):
             found = "None" if cond is None else f"of shape {list(cond.shape)}"
             raise ValueError(f"`cond` is {found}, expected {list(expected)}, one row per graph")
         return cond
+
+
+def _block_numbers(local_blocks: Sequence[int] | None, depth: int) -> set[int]:
+    """The blocks with message passing, counted from the front."""
+    if local_blocks is None:
+        return set(range(depth))
+    if not local_blocks:
+        raise ValueError("`local_blocks` names no block; `local` is None for none")
+    for number in local_blocks:
+        if not -depth <= number < depth:
+            raise ValueError(f"`local_blocks` names block {number} of {depth}")
+    return {number % depth for number in local_blocks}
 
 
 def _make_mixer(

@@ -42,9 +42,10 @@ class ModelConfig:
         latent_depth: Transformer blocks on the latents of each block.
         ffn_ratio: width of the feed-forward layers over C.
         fourier_octaves: scales of the position encoding.
-        local: message passing in every block: "MeshConv", or the name of a convolution of
+        local: message passing in the blocks: "MeshConv", or the name of a convolution of
             ``torch_geometric.nn``; null for none. Edges are those of the cells, or to the six
             nearest neighbours in a point cloud.
+        local_blocks: numbers of the blocks that have it, such as [-1] for the last; null for all.
         order: "local-first", "global-first" or "parallel".
         mixer: the global layer of the blocks: "lrsa", the peer "transolver", or "none".
         relative_positions: positions count from the centre of mass of each graph: where the mesh
@@ -62,6 +63,7 @@ class ModelConfig:
     ffn_ratio: float = 2.0
     fourier_octaves: int = 5
     local: str | None = None
+    local_blocks: list[int] | None = None
     order: Order = "local-first"
     mixer: Mixer = "lrsa"
     relative_positions: bool = False
@@ -128,6 +130,7 @@ class Surrogate(nn.Module):
             ffn_ratio=config.ffn_ratio,
             fourier_octaves=config.fourier_octaves,
             local=config.local,
+            local_blocks=config.local_blocks,
             order=config.order,
             mixer=config.mixer,
             relative_positions=config.relative_positions,

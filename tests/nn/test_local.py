@@ -219,6 +219,20 @@ def test_convolutions_that_take_edge_features_get_them():
     assert model.blocks[0].local.conv.lin_edge.weight.grad.abs().sum() > 0
 
 
+def test_message_passing_in_some_of_the_blocks():
+    data = graph(9, 40)
+    model = hybrid("MeshConv", local_blocks=(-1,))
+    assert [block.local is not None for block in model.blocks] == [False, True]
+    one = model(data.x, data.pos, edge_index=data.edge_index)
+    other = model(data.x, data.pos, edge_index=data.edge_index[:, 1:])
+    assert not torch.allclose(one, other)
+    everywhere = hybrid("MeshConv", local_blocks=(0, 1))
+    torch.testing.assert_close(
+        everywhere(data.x, data.pos, edge_index=data.edge_index),
+        hybrid("MeshConv")(data.x, data.pos, edge_index=data.edge_index),
+    )
+
+
 def test_passive_nodes_in_the_hybrid():
     model = hybrid("MeshConv")
     data = graph(12, 60)
@@ -241,6 +255,8 @@ def test_passive_nodes_in_the_hybrid():
         ({"local_layer": "NNConv"}, "needs more than channels"),
         ({"local_layer": SAGEConv(8, 9)}, "`local` maps 8 channels to 9, expected 8 each"),
         ({"local_layer": "MeshConv", "order": "last"}, "`order` is 'last', expected one of"),
+        ({"local_layer": "MeshConv", "local_blocks": (2,)}, "`local_blocks` names block 2 of 2"),
+        ({"local_layer": "MeshConv", "local_blocks": ()}, "`local_blocks` names no block"),
     ],
 )
 def test_local_layers_that_do_not_fit(options, message):

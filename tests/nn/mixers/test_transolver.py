@@ -116,5 +116,7 @@ def test_the_operator_with_another_mixer_has_the_same_promises(mixer):
 def test_nothing_that_mixes_is_refused():
     with pytest.raises(ValueError, match="nothing would mix the nodes"):
         GeometryOperator(0, 1, 2, mixer="none")
+    with pytest.raises(ValueError, match="nothing would mix the nodes"):
+        GeometryOperator(0, 1, 2, mixer="none", local="MeshConv", local_blocks=(0,))
     with pytest.raises(ValueError, match="`mixer` is 'fno', expected one of"):
         GeometryOperator(0, 1, 2, mixer="fno")
