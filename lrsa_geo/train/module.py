@@ -78,7 +78,8 @@ class SurrogateModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and OneCycle over the whole run."""
-        optimizer = self._optimizer()
+        # Lightning does not clip gradients in mixed precision with the fused form.
+        optimizer = self.new_optimizer(fused="mixed" not in str(self.trainer.precision))
         steps = max(4, int(self.trainer.estimated_stepping_batches))
         warmup = max(self.optim.warmup, 2 / steps)  # PyTorch divides by zero at a single step
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -89,11 +90,10 @@ class SurrogateModule(lightning.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def new_optimizer(self, *, fused: bool = True) -> torch.optim.Optimizer:
+        """Muon for the blocks' matrices and AdamW for the rest, or AdamW, ``fused`` or not."""
         lr, weight_decay = self.optim.lr, self.optim.weight_decay
         if self.optim.method == "adamw":
-            # Lightning does not clip gradients in mixed precision with the fused form.
-            fused = "mixed" not in str(self.trainer.precision)
             return torch.optim.AdamW(self.parameters(), lr, weight_decay=weight_decay, fused=fused)
         matrices = {p for p in self.surrogate.operator.blocks.parameters() if p.dim() == 2}
         others = [p for p in self.parameters() if p not in matrices]
