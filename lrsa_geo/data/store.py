@@ -117,7 +117,8 @@ class MeshStore:
     def __getitem__(self, index: int) -> Data:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: graph {index} of {len(self)}")
-        return Data(**self._open().graph(int(index) % len(self)))
+        # `update` takes two thirds of the time that arguments of `Data` take.
+        return Data().update(self._open().graph(int(index) % len(self)))
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated, as it is on disk."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import igl
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
@@ -163,6 +164,8 @@ def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     """
     size, dim = simplices.shape[1:]
     corners, number = np.unique(simplices.reshape(-1, dim), axis=0, return_inverse=True)
+    if size == 1:  # libigl 2.6.3 reads past its arrays here
+        return corners[cKDTree(corners).query(points)[1]]
     order = _box_by_box(points)
     nearest = np.empty_like(points)
     nearest[order] = igl.point_mesh_squared_distance(
