@@ -146,31 +146,29 @@ class DistanceToBoundary(BaseTransform):
         if not len(facets):
             which = "" if self.marker is None else f" with the marker {self.marker}"
             raise ValueError(f"the mesh has no boundary{which}, so there is no distance to it")
-        nearest = nearest_points(pos, pos[_simplices(facets)])
+        nearest = nearest_points(pos, pos, _simplices(facets))
         data.boundary_offset = torch.from_numpy(nearest - pos).to(data.pos)
         data.boundary_distance = data.boundary_offset.norm(dim=1)
         return data
 
 
-def nearest_points(points: np.ndarray, simplices: np.ndarray) -> np.ndarray:
+def nearest_points(points: np.ndarray, corners: np.ndarray, simplices: np.ndarray) -> np.ndarray:
     """The nearest point of a set of points, segments or triangles to each of ``points``.
 
     Args:
         points: ``[N, D]``.
-        simplices: ``[F, S, D]`` corners, S = 1, 2 or 3.
+        corners: ``[n, D]``.
+        simplices: ``[F, S]`` numbers of the corners of each, S = 1, 2 or 3.
 
     Returns:
         ``[N, D]``.
     """
-    size, dim = simplices.shape[1:]
-    corners, number = np.unique(simplices.reshape(-1, dim), axis=0, return_inverse=True)
-    if size == 1:  # libigl 2.6.3 reads past its arrays here
-        return corners[cKDTree(corners).query(points)[1]]
+    if simplices.shape[1] == 1:  # libigl 2.6.3 crashes here
+        places = corners[simplices[:, 0]]
+        return places[cKDTree(places).query(points)[1]]
     order = _box_by_box(points)
     nearest = np.empty_like(points)
-    nearest[order] = igl.point_mesh_squared_distance(
-        points[order], corners, number.reshape(-1, size)
-    )[2]
+    nearest[order] = igl.point_mesh_squared_distance(points[order], corners, simplices)[2]
     return nearest
 
 

@@ -32,7 +32,7 @@ class MixerBlock(NodeModule):
         mixer: global mixing with the signature of :class:`~lrsa_geo.nn.LRSA`; None for none, and
             then a condition modulates what the feed-forward layer reads.
         ffn_ratio: width of the feed-forward layer over C.
-        local: message passing over edges, only used by :meth:`mix`.
+        local: message passing over edges, which :meth:`mix` takes.
         order: "local-first", "global-first" or "parallel".
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
@@ -70,23 +70,6 @@ class MixerBlock(NodeModule):
         if self.local is not None and isinstance(self.local.conv, MeshConv):
             self.local.conv.out.weight.mul_(factor)
 
-    def forward(
-        self,
-        x: Tensor,
-        batch: Tensor | NodeLayout | None = None,
-        *,
-        mask: Tensor | None = None,
-        measure: Tensor | None = None,
-    ) -> Tensor:
-        """See :meth:`NodeModule.forward`; with a local layer, call :meth:`mix`, which has edges.
-
-        Raises:
-            ValueError: there is a local layer.
-        """
-        if self.local is not None:
-            raise ValueError("a block with a local layer needs edges: call `mix`")
-        return super().forward(x, batch, mask=mask, measure=measure)
-
     def mix(
         self,
         rows: Tensor,
@@ -103,7 +86,12 @@ class MixerBlock(NodeModule):
             modulation: as in :meth:`LRSA.mix`.
             pos: ``[R, D]`` packed positions, for the local layer.
             edges: between packed rows, for the local layer.
+
+        Raises:
+            ValueError: there is a local layer, but no edges.
         """
+        if self.local is not None and edges is None:
+            raise ValueError("a block with a local layer needs edges: give them to `mix`")
         before = rows
         if self.local is not None and self.order != "global-first":
             rows = rows + self.local(rows, pos, edges)

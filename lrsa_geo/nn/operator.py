@@ -45,8 +45,8 @@ class GeometryOperator(nn.Module):
         ffn_ratio: width of the feed-forward layers over C.
         local: message passing in the blocks, see :class:`LocalLayer`; None for none.
         local_blocks: numbers of the blocks that have it, such as (0, -1) for the first and the
-            last; None for all. Edges that are left out elsewhere save time, and the last block is
-            where they matter most (``datasets/elasticity/README.md``).
+            last; None for all. It is not read without ``local``. What it saves, and what it costs:
+            ``datasets/elasticity/README.md``.
         order: of the local and the global layer, see :class:`~lrsa_geo.nn.MixerBlock`.
         mixer: the global layer of the blocks: "lrsa"; "transolver", the peer
             :class:`~lrsa_geo.nn.PhysicsAttention`; or "none", for message passing alone.

@@ -391,7 +391,9 @@ def test_nearest_points_are_those_of_a_search_through_all(corners, dim, facets, 
     )
     simplices[rng.random(facets) < 0.1] = simplices[0, 0]
     points = 2 * rng.normal(size=(30, dim))
-    found = np.linalg.norm(nearest_points(points, simplices) - points, axis=1)
+    table = np.arange(facets * corners).reshape(facets, corners)
+    nearest = nearest_points(points, simplices.reshape(-1, dim), table)
+    found = np.linalg.norm(nearest - points, axis=1)
     # Every simplex as convex combinations of its corners, on a grid: never nearer, nearly as near.
     steps = 24
     weights = np.array(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import SAGEConv
 
-from lrsa_geo.nn import EdgeLayout, GeometryOperator, MeshConv, local
+from lrsa_geo.nn import EdgeLayout, GeometryOperator, LRSABlock, MeshConv, local
 
 sizes = st.tuples(st.integers(1, 30), st.integers(0, 120), st.integers(0, 99))
 
@@ -262,6 +262,12 @@ def test_passive_nodes_in_the_hybrid():
 def test_local_layers_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         hybrid(**options)
+
+
+def test_a_block_says_where_its_edges_go():
+    block = LRSABlock(8, heads=2, num_latents=4, local=local.LocalLayer("MeshConv", 8, 2))
+    with pytest.raises(ValueError, match="needs edges: give them to `mix`"):
+        block(torch.rand(5, 8))
 
 
 def test_missing_edges_say_what_makes_them():
