@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="processor seconds of a run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--meshes", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
     given = parser.parse_args()
     torch.set_num_threads(1)
     config = parse_config(find_config("elasticity"))
@@ -54,7 +55,8 @@ def main() -> None:
         Variant("with measure", {"model.use_measure": True}),
         Variant("without", {"model.use_measure": False}),
     ]
-    rows = compare(config, variants, range(given.seeds), given.seconds, Path("runs/resolution"))
+    folder = Path("runs/resolution")
+    rows = compare(config, variants, range(given.seeds), given.seconds, folder, given.jobs)
     recipe = ElasticityRecipe()
     drawn = [recipe.drawn(recipe.samples - 1 - i) for i in range(given.meshes)]
     graphs = {

@@ -25,7 +25,14 @@ from felupe.constitution import tensortrax
 from scipy.sparse import spmatrix
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, SampleError
+from lrsa_geo.data import (
+    DistanceToBoundary,
+    Field,
+    Fields,
+    NodeMeasure,
+    SampleError,
+    boundary_facets,
+)
 from lrsa_geo.simulate.gmsh_session import (
     TRIANGLES,
     VTK_TRIANGLE,
@@ -150,18 +157,22 @@ class ElasticityRecipe:
         """
         points, cells = unit_cell_mesh(num_nodes, radius, skew)
         solution = solve(points, cells, np.array([0, traction]), self.material)
-        markers, edges = boundary(points, cells)
-        offset = offset_to_edges(points, edges[(markers[edges] == VOID).all(axis=1)])
-        x = np.column_stack([np.linalg.norm(offset, axis=1), offset])
-        y = np.column_stack([solution.von_mises, solution.displacement])
-        return Data(
-            pos=torch.tensor(points, dtype=torch.float32),
-            x=torch.tensor(x, dtype=torch.float32),
-            y=torch.tensor(y, dtype=torch.float32),
+        mesh = Data(
+            pos=torch.from_numpy(points),
             cells=torch.tensor(cells, dtype=torch.int32),
             cell_types=torch.full((len(cells),), VTK_TRIANGLE, dtype=torch.int8),
-            measure=torch.tensor(lumped_area(points, cells), dtype=torch.float32),
-            boundary=torch.tensor(markers, dtype=torch.int8),
+            boundary=torch.from_numpy(markers(points, cells)),
+        )
+        mesh = DistanceToBoundary(marker=VOID)(NodeMeasure()(mesh))
+        y = np.column_stack([solution.von_mises, solution.displacement])
+        return Data(
+            pos=mesh.pos.float(),
+            x=torch.cat([mesh.boundary_distance[:, None], mesh.boundary_offset], dim=1).float(),
+            y=torch.tensor(y, dtype=torch.float32),
+            cells=mesh.cells,
+            cell_types=mesh.cell_types,
+            measure=mesh.measure.float(),
+            boundary=mesh.boundary,
             cond=torch.tensor([[traction]], dtype=torch.float32),
         )
 
@@ -357,39 +368,12 @@ def _nodal_forces(points: np.ndarray, traction: Traction) -> tuple[np.ndarray, n
     return top, weight[:, None] * values
 
 
-def lumped_area(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Area that each node stands for: a third of every triangle around it, ``[N]`` in m^2."""
-    a, b, c = (points[cells[:, i]] for i in range(3))
-    twice = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    return np.bincount(cells.ravel(), np.repeat(np.abs(twice) / 6, 3), minlength=len(points))
-
-
-def boundary(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and edges of the boundary.
-
-    Returns:
-        ``INTERIOR``, ``CLAMPED``, ``LOADED``, ``FREE`` or ``VOID`` for each node, ``[N]``, and the
-        edges that belong to one triangle only, ``[E, 2]``.
-    """
-    edges = np.sort(cells[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-    edges, count = np.unique(edges, axis=0, return_counts=True)
-    edges = edges[count == 1]
-    markers = np.full(len(points), INTERIOR, dtype=np.int8)
-    markers[edges] = VOID
-    markers[np.isclose(points[:, 0] % 1, 0)] = FREE
-    markers[np.isclose(points[:, 1], 1)] = LOADED
-    markers[np.isclose(points[:, 1], 0)] = CLAMPED
-    return markers, edges
-
-
-def offset_to_edges(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Vector from each point to the nearest point of a polygon, ``[N, 2]`` in m.
-
-    Every point is projected on every edge, in O(N E).
-    """
-    start, along = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
-    relative = points[:, None] - start
-    share = np.einsum("ned,ed->ne", relative, along) / np.einsum("ed,ed->e", along, along)
-    offset = share.clip(0, 1)[..., None] * along - relative
-    nearest = np.linalg.norm(offset, axis=2).argmin(axis=1)
-    return offset[np.arange(len(points)), nearest]
+def markers(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """``INTERIOR``, ``CLAMPED``, ``LOADED``, ``FREE`` or ``VOID`` for each node, ``[N]`` int8."""
+    cell_types = np.full(len(cells), VTK_TRIANGLE)
+    found = np.full(len(points), INTERIOR, dtype=np.int8)
+    found[boundary_facets(cells, cell_types, len(points)).nodes] = VOID
+    found[np.isclose(points[:, 0] % 1, 0)] = FREE
+    found[np.isclose(points[:, 1], 1)] = LOADED
+    found[np.isclose(points[:, 1], 0)] = CLAMPED
+    return found

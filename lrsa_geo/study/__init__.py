@@ -6,6 +6,7 @@ from lrsa_geo.study.compare import (
     error_by_distance,
     seconds_per_step,
     table,
+    tune,
 )
 
-__all__ = ["Variant", "compare", "error_by_distance", "seconds_per_step", "table"]
+__all__ = ["Variant", "compare", "error_by_distance", "seconds_per_step", "table", "tune"]

@@ -8,9 +8,11 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch
 
-from lrsa_geo.data import DistanceToBoundary, MeshStore, column_slices
+from lrsa_geo.data import DistanceToBoundary, MeshStore, Split, column_slices
 from lrsa_geo.train import (
     Signature,
     StoreDataModule,
@@ -98,12 +100,18 @@ def _seconds_of_step(
 
 
 def compare(
-    config: TrainConfig, variants: Iterable[Variant], seeds: Iterable[int], seconds: float, to: Path
+    config: TrainConfig,
+    variants: Iterable[Variant],
+    seeds: Iterable[int],
+    seconds: float,
+    to: Path,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Train each variant with each seed for about so many processor seconds.
 
     The number of steps follows from :func:`seconds_per_step`, measured before the first run and
-    kept in ``to/steps.json``. A run that is finished is not repeated.
+    kept in ``to/steps.json``. A run that is finished is not repeated. Validation graphs are not
+    looked at.
 
     Args:
         config: what the variants change.
@@ -111,38 +119,117 @@ def compare(
         seeds: of the weights and the order of the batches.
         seconds: for the training of each, without test and pictures.
         to: folder for the runs.
+        jobs: runs at a time, each in a process and a thread of its own; 1 trains in this process.
 
     Returns:
-        A row for each run: ``variant``, ``seed``, ``steps``, ``folder`` and ``report``, the
-        contents of its ``metrics.json``.
+        A row for each run: ``variant``, ``seed``, ``learning_rate``, ``steps``, ``folder`` and
+        ``report``, the contents of its ``metrics.json``.
+
+    Raises:
+        FileExistsError: a run's folder holds one with other settings.
     """
-    variants, seeds = list(variants), list(seeds)
     changed = {variant.name: variant.of(config) for variant in variants}
     steps = _steps(changed, seconds, to / "steps.json")
-    rows = []
-    for seed in seeds:  # the variants in turns: what disturbs the machine disturbs all
-        for name, of_variant in changed.items():
-            run = copy.deepcopy(of_variant)
-            run.seed = seed
-            run.trainer.max_epochs, run.trainer.max_steps = -1, steps[name]
-            run.trainer.enable_progress_bar = False
-            folder = to / f"{name.replace(' ', '-')}-{seed}"
-            if not (folder / "metrics.json").exists():
-                with contextlib.redirect_stdout(io.StringIO()):
-                    train(run, folder, resume=(folder / "config.yaml").exists())
-            report = json.loads((folder / "metrics.json").read_text())
-            rows.append(
-                {
-                    "variant": name,
-                    "seed": seed,
-                    "steps": steps[name],
-                    "folder": folder,
-                    "report": report,
-                }
-            )
-            errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report["test"].items())
-            print(f"{name}, seed {seed}, {steps[name]} steps: {errors}", flush=True)
+    runs, rows = [], []
+    for seed, (name, of_variant) in product(seeds, changed.items()):
+        # The variants in turns: what disturbs the machine disturbs all.
+        run = copy.deepcopy(of_variant)
+        run.seed = seed
+        run.trainer.max_epochs, run.trainer.max_steps = -1, steps[name]
+        run.trainer.check_val_every_n_epoch = steps[name] + 1  # never
+        run.trainer.enable_progress_bar = False
+        runs.append((run, to / f"{name.replace(' ', '-')}-{seed}"))
+        rows.append(
+            {
+                "variant": name,
+                "seed": seed,
+                "learning_rate": run.optim.lr,
+                "steps": steps[name],
+                "folder": runs[-1][1],
+            }
+        )
+    for row, report in zip(rows, _reports(runs, jobs), strict=True):
+        row["report"] = report
+        errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report["test"].items())
+        print(
+            f"{row['variant']}, seed {row['seed']}, learning rate {row['learning_rate']:g},"
+            f" {row['steps']} steps: {errors}",
+            flush=True,
+        )
     return rows
+
+
+def tune(
+    config: TrainConfig,
+    variants: Iterable[Variant],
+    learning_rates: Iterable[float],
+    seconds: float,
+    to: Path,
+    jobs: int = 1,
+) -> list[Variant]:
+    """The variants, each with the learning rate that suits it best.
+
+    Every pair is trained as by :func:`compare`, with one seed, and judged by the error on the
+    validation graphs, averaged over the fields; test graphs are not looked at.
+
+    Args:
+        config: what the variants change; its split must have validation graphs.
+        variants: models.
+        learning_rates: to try.
+        seconds: for the training of each pair.
+        to: folder for the runs.
+        jobs: runs at a time.
+
+    Raises:
+        ValueError: there are no validation graphs.
+    """
+    config, variants, rates = copy.deepcopy(config), list(variants), list(learning_rates)
+    split = StoreDataModule(prepare_store(config.data), config.data, [], seed=0).split
+    if not split.val:
+        raise ValueError("data.split.val is 0; tuning needs validation graphs to judge by")
+    to.mkdir(parents=True, exist_ok=True)
+    config.data.split_file = str(to / "split.json")
+    Split(split.train, [], split.val).save(config.data.split_file)
+    pairs = [
+        Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate})
+        for v, rate in product(variants, rates)
+    ]
+    rows = compare(config, pairs, [0], seconds, to, jobs)
+    errors = [np.mean([e["mean"] for e in row["report"]["test"].values()]) for row in rows]
+    best = np.reshape(errors, (-1, len(rates))).argmin(axis=1)
+    return [
+        Variant(v.name, {**v.changes, "optim.lr": rates[i]})
+        for v, i in zip(variants, best, strict=True)
+    ]
+
+
+def _reports(runs: list[tuple[TrainConfig, Path]], jobs: int) -> Iterator[dict[str, Any]]:
+    """What came of each run, in order."""
+    if jobs == 1:
+        yield from (_report(*run) for run in runs)
+        return
+    with ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(_report, *zip(*runs, strict=True))
+
+
+def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """Train, unless that is done already.
+
+    Raises:
+        FileExistsError: the folder holds a run with other settings.
+    """
+    settings, metrics = folder / "config.yaml", folder / "metrics.json"
+    if settings.exists() and load_config(settings) != config:
+        raise FileExistsError(
+            f"{folder} holds a run with other settings; remove it, or name another folder"
+        )
+    if not metrics.exists():
+        with contextlib.redirect_stdout(io.StringIO()):
+            train(config, folder, resume=settings.exists())
+    report: dict[str, Any] = json.loads(metrics.read_text())
+    return report
 
 
 def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
@@ -161,15 +248,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(row["variant"] for row in rows))
     fields = list(rows[0]["report"]["fields"])
     quantities = list(rows[0]["report"]["quantities"])
-    head = ["model", "parameters", "steps"]
+    head = ["model", "parameters", "learning rate", "steps"]
     for name in fields:
         head += [name, f"{name}, surface"]
     head += [f"rank of {name}" for name in quantities]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name in names:
         reports = [row["report"] for row in rows if row["variant"] == name]
-        steps = next(row["steps"] for row in rows if row["variant"] == name)
-        cells = [name, f"{reports[0]['parameters']:,}", f"{steps:,}"]
+        first = next(row for row in rows if row["variant"] == name)
+        cells = [name, f"{reports[0]['parameters']:,}"]
+        cells += [f"{first['learning_rate']:g}", f"{first['steps']:,}"]
         for of in fields:
             for kind in ("relative_l2", "surface_relative_l2"):
                 cells.append(_spread([r["fields"][of][kind]["value"] for r in reports]))

@@ -18,9 +18,7 @@ from lrsa_geo.simulate.elasticity import (
     ElasticityRecipe,
     MooneyRivlin,
     QuadraticTriangle,
-    boundary,
-    lumped_area,
-    offset_to_edges,
+    markers,
     solve,
     unit_cell_mesh,
     void_radius,
@@ -173,30 +171,31 @@ def test_void_radius_has_the_distribution_of_the_recipe():
     assert abs(g.mean()) < 0.05
 
 
-def test_measure_and_markers_of_a_cell():
+def test_markers_of_a_cell():
     radius = void_radius(np.random.default_rng(3), 6)
     points, cells = unit_cell_mesh(300, radius)
+    marker = markers(points, cells)
+    from_centre = np.hypot(*(points - 0.5).T)
+    assert (from_centre[marker == VOID] < 0.41).all()
+    assert (points[marker == CLAMPED, 1] == 0).all()
+    assert (points[marker == LOADED, 1] == 1).all()
+    assert set(points[marker == FREE, 0]) == {0.0, 1.0}
+    assert from_centre[marker == INTERIOR].min() > 0.2
+
+
+def test_measure_and_offset_of_a_cell():
+    radius = void_radius(np.random.default_rng(3), 6)
+    data = ElasticityRecipe().solved(radius, 300, 40e3)
     angle = np.linspace(0, 2 * np.pi, len(radius), endpoint=False)
     polygon = 0.5 * np.sin(angle[1]) * (radius * np.roll(radius, 1)).sum()
-    assert lumped_area(points, cells).sum() == pytest.approx(1 - polygon, rel=5e-3)
-    markers, edges = boundary(points, cells)
-    assert (
-        np.bincount(edges.ravel(), minlength=len(points))[markers != INTERIOR] == 2
-    ).all()  # two closed curves
-    from_centre = np.hypot(*(points - 0.5).T)
-    assert (from_centre[markers == VOID] < 0.41).all()
-    assert (points[markers == CLAMPED, 1] == 0).all()
-    assert (points[markers == LOADED, 1] == 1).all()
-    assert set(points[markers == FREE, 0]) == {0.0, 1.0}
-    assert from_centre[markers == INTERIOR].min() > 0.2
-
-
-def test_offset_leads_to_the_nearest_point_of_the_boundary():
-    square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    probes = np.array([[0.5, 0.2], [2, 0.5], [2, 2], [0.9, 0.5], [0, 0]])
-    edges = np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
-    offset = offset_to_edges(np.concatenate([square, probes]), edges)[4:]
-    np.testing.assert_allclose(offset, [[0, -0.2], [-1, 0], [-1, -1], [0.1, 0], [0, 0]], atol=1e-12)
+    assert float(data.measure.sum()) == pytest.approx(1 - polygon, rel=5e-3)
+    distance, offset = data.x[:, 0].numpy(), data.x[:, 1:].numpy()
+    np.testing.assert_allclose(np.hypot(*offset.T), distance, rtol=1e-5)
+    assert ((distance < 1e-6) == (data.boundary == VOID).numpy()).all()
+    ends = data.pos.numpy() + offset - 0.5  # on the chords between the nodes of the void
+    seen = np.arctan2(ends[:, 1], ends[:, 0]) % (2 * np.pi)
+    on_void = np.interp(seen, [*angle, 2 * np.pi], [*radius, radius[0]])
+    np.testing.assert_allclose(np.hypot(*ends.T), on_void, rtol=0.06)
 
 
 def test_a_gmsh_session_of_the_user_is_not_disturbed():

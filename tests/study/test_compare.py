@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lrsa_geo.data import DistanceToBoundary, MeshStore
-from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table
+from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table, tune
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -67,6 +70,42 @@ def test_what_is_finished_is_not_trained_again(config, compared):
     assert [row["report"] for row in again] == [row["report"] for row in rows]
     after = {row["folder"]: (row["folder"] / "metrics.json").stat().st_mtime_ns for row in again}
     assert after == before
+
+
+def test_another_setting_is_no_finished_run(config, compared):
+    folder, _ = compared
+    other = Variant("hybrid", {"model.local": "MeshConv", "optim.lr": 6e-3})
+    with pytest.raises(FileExistsError, match=r"hybrid-0 holds a run with other settings"):
+        compare(config, [other], [0], 0.5, folder)
+
+
+def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = compare(config, VARIANTS, [1], 0.5, tmp_path / "one", jobs=1)
+        shutil.copy(tmp_path / "one" / "steps.json", tmp_path)
+        two = compare(config, VARIANTS, [1], 0.5, tmp_path, jobs=2)
+    finally:
+        torch.set_num_threads(threads)
+    assert [row["report"]["test"] for row in two] == [row["report"]["test"] for row in one]
+
+
+def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path):
+    watched = copy.deepcopy(config)
+    watched.data.split = SplitConfig(12, 4, 6, shuffle=False)
+    tuned = tune(watched, VARIANTS, [1e-5, 1e-2], 1, tmp_path)
+    assert [variant.name for variant in tuned] == ["small", "hybrid"]
+    assert [variant.changes["optim.lr"] for variant in tuned] == [1e-2, 1e-2]
+    assert tuned[1].changes["model.local"] == "MeshConv"
+    store = MeshStore(config.data.path)
+    report = json.loads((tmp_path / "small-0.01-0" / "metrics.json").read_text())
+    assert report["test_graphs"] == list(range(len(store) - 10, len(store) - 6))
+
+
+def test_tuning_without_validation_graphs_is_refused(config, tmp_path):
+    with pytest.raises(ValueError, match=r"data\.split\.val is 0"):
+        tune(config, VARIANTS, [1e-2], 1, tmp_path)
 
 
 def test_the_table_has_means_and_deviations_over_the_seeds(compared):
