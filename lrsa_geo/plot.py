@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.tri import Triangulation
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, atomic_path, boundary_facets, column_slices
+from lrsa_geo.data import Field, MeshStore, atomic_path, column_slices, surface_polygons
 
 mpl.rcParams["figure.constrained_layout.use"] = True
 
@@ -57,14 +60,17 @@ def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Pat
     columns = column_slices(store.fields["y"])[name]
     rows = -(-len(graphs) // 3)
     figure = mpl_figure.Figure(figsize=(11, 3 * rows))
-    grid = _three_in_a_row(figure, rows, store[graphs[0]])
+    # Not for `compare`, which ends a training: where graphics drivers are broken, VTK may crash.
+    is_plain = store[graphs[0]].pos.shape[1] == 2 or find_spec("pyvista") is not None
+    kind = {} if is_plain else {"projection": "3d"}
+    grid = figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
         values = _shown_values(data.y[:, columns].numpy(), field)
         low, high = np.quantile(values, [0.005, 0.995])
-        draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
+        drawn = draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
         ax.set_title(f"{data.num_nodes:,} nodes", fontsize=9)
-        figure.colorbar(ax.collections[0], ax=ax, shrink=0.8, label=_readable(name, field))
+        figure.colorbar(drawn, ax=ax, shrink=0.8, label=_readable(name, field))
     for ax in list(grid.flat)[len(graphs) :]:
         ax.set_axis_off()
     _save(figure, path)
@@ -126,7 +132,8 @@ def compare(
     field = next(field for field in fields if field.name == name)
     columns = column_slices(fields)[name]
     figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
-    rows = _three_in_a_row(figure, len(meshes), meshes[0][1])
+    kind = {"projection": "3d"} if meshes[0][1].pos.shape[1] == 3 else {}
+    rows = figure.subplots(len(meshes), 3, squeeze=False, subplot_kw=kind)
     for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
         truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
         error = _shown_values(guess - truth, field)
@@ -139,33 +146,48 @@ def compare(
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
         shown = _readable(name, field)
         for ax, values, what in ((axes[0], truth, "truth"), (axes[1], guess, "prediction")):
-            draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
+            drawn = draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
             ax.set_title(f"{title}: {what}" if ax is axes[0] else what)
-        figure.colorbar(axes[1].collections[0], ax=list(axes[:2]), label=shown)
-        draw_field(axes[2], data, error, **error_style)
+        figure.colorbar(drawn, ax=list(axes[:2]), label=shown)
+        drawn = draw_field(axes[2], data, error, **error_style)
         axes[2].set_title("error")
-        figure.colorbar(axes[2].collections[0], ax=axes[2], label=shown)
+        figure.colorbar(drawn, ax=axes[2], label=shown)
     _save(figure, path)
 
 
-def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) -> None:
+def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:
     """Nodal values on the triangles of a plane mesh, on the boundary of a solid, or as points.
 
-    Linear between the nodes of triangles, as the finite-element functions on the mesh are; the mean
-    of its corners on each facet of a solid (``ax`` is then a 3-D one). If the middle six tenths of
-    the nodes fill less than a third of the mesh, such as those around an airfoil, the picture shows
-    their surroundings only.
+    Linear between the nodes of triangles, as the finite-element functions on the mesh are. A solid
+    on 3-D axes has the mean of its corners on each facet; on plain axes it is a picture that
+    pyvista (of the extra ``viz``) takes off-screen, lit, linear between the nodes, nothing seen
+    through another part. If the middle six tenths of the nodes of a plane mesh fill less than a
+    third of it, such as those around an airfoil, the picture shows their surroundings only.
+
+    Args:
+        ax: where.
+        data: graph with ``pos`` and perhaps ``cells``.
+        values: ``[N]``.
+        style: ``cmap``, ``vmin``, ``vmax``.
+
+    Returns:
+        What a colour bar needs.
+
+    Raises:
+        ImportError: pyvista is needed and not installed.
     """
     pos = data.pos.numpy()
     cells = data.get("cells")
     if pos.shape[1] == 3:
-        _draw_solid(ax, data, values, **style)
-        return
+        if isinstance(ax, Axes3D):
+            return _draw_solid(ax, data, values, **style)
+        return _show_solid(ax, data, values, **style)
+    drawn: ScalarMappable
     if cells is not None and cells.shape[1] == 3 and pos.shape[1] == 2:
         triangles = Triangulation(pos[:, 0], pos[:, 1], cells.numpy())
-        ax.tripcolor(triangles, values, shading="gouraud", **style)
+        drawn = ax.tripcolor(triangles, values, shading="gouraud", **style)
     else:
-        ax.scatter(pos[:, 0], pos[:, 1], c=values, s=4, **style)
+        drawn = ax.scatter(pos[:, 0], pos[:, 1], c=values, s=4, **style)
     low, high = np.quantile(pos, [0.2, 0.8], axis=0)
     if (high - low < np.ptp(pos, axis=0) / 3).all():
         middle, reach = (low + high) / 2, 0.65 * (high - low).max()
@@ -174,14 +196,52 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
         )
     ax.set_aspect("equal")
     ax.set_axis_off()
+    return drawn
 
 
-def _draw_solid(ax: Any, data: Data, values: np.ndarray, **style: Any) -> None:
+def _show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:
+    """A picture of the surface, seen from the front, the right and above."""
+    if find_spec("pyvista") is None:
+        raise ImportError(
+            "pictures of solids on plain axes take pyvista; install it with `pip install"
+            " 'lrsa_geo[viz]'`, or give axes with projection='3d'"
+        )
+    import pyvista
+
+    pos, is_mesh = data.pos.double().numpy(), data.get("cells") is not None
+    shown = pyvista.PolyData(pos)
+    if is_mesh:
+        polygons = surface_polygons(data)
+        counted = np.column_stack([(polygons >= 0).sum(1), polygons])
+        shown = pyvista.PolyData(pos, counted[counted >= 0])
+    low, high = style.get("vmin", values.min()), style.get("vmax", values.max())
+    colours = ScalarMappable(Normalize(low, high), style.get("cmap"))
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=[900, 750])
+    plotter.set_background("white")
+    plotter.add_mesh(
+        shown,
+        scalars=np.asarray(values, dtype=float),
+        cmap=colours.get_cmap(),
+        clim=[low, high],
+        show_scalar_bar=False,
+        lighting=is_mesh,
+        ambient=0.3,
+    )
+    plotter.camera_position = "iso"
+    image = np.asarray(plotter.screenshot(return_img=True))
+    plotter.close()
+    ax.imshow(image, interpolation="antialiased")
+    ax.set_axis_off()
+    return colours
+
+
+def _draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:
     pos = data.pos.numpy()
+    drawn: ScalarMappable
     if data.get("cells") is None:
-        ax.scatter(*pos.T, c=values, s=2, **style)
+        drawn = ax.scatter(*pos.T, c=values, s=2, **style)
     else:
-        facets = boundary_facets(data.cells.numpy(), data.cell_types.numpy(), len(pos)).corners
+        facets = surface_polygons(data)
         there = facets >= 0
         mean = np.where(there, values[facets], 0).sum(1) / there.sum(1)
         # A facet of fewer corners repeats its first.
@@ -190,18 +250,14 @@ def _draw_solid(ax: Any, data: Data, values: np.ndarray, **style: Any) -> None:
         shown.set_array(mean)
         shown.set_clim(style.get("vmin", mean.min()), style.get("vmax", mean.max()))
         ax.add_collection(shown)
+        drawn = shown
         for set_limits, low, high in zip(
             (ax.set_xlim, ax.set_ylim, ax.set_zlim), pos.min(0), pos.max(0), strict=True
         ):
             set_limits(low, high)
         ax.set_box_aspect(np.ptp(pos, axis=0), zoom=0.95)
     ax.set_axis_off()
-
-
-def _three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndarray:
-    """Axes ``[rows, 3]`` for graphs like this one: 3-D ones for solids."""
-    kind = {"projection": "3d"} if like.pos.shape[1] == 3 else {}
-    return figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+    return drawn
 
 
 def _shown_values(columns: np.ndarray, field: Field) -> np.ndarray:

@@ -30,6 +30,54 @@ def test_a_solid_is_drawn_by_its_boundary_with_the_mean_of_each_facet():
     assert shown.get_clim() == (0, 4)
 
 
+def test_on_plain_axes_the_nearer_part_hides_the_farther():
+    """A box with another one inside looks as it does alone."""
+    corners = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=float)
+    box = np.array([[0, 1, 3, 2, 4, 5, 7, 6]])
+    pos = torch.from_numpy(np.concatenate([corners, corners / 2 + 0.25]))
+    values = np.repeat([1.0, 0.0], 8)
+    images = []
+    for cells in (box, np.concatenate([box, box + 8])):
+        data = Data(
+            pos=pos, cells=torch.from_numpy(cells), cell_types=torch.full((len(cells),), 12)
+        )
+        ax = Figure().add_subplot()
+        drawn = plot.draw_field(ax, data, values, cmap="gray", vmin=-1, vmax=1)
+        assert drawn.get_clim() == (-1, 1)
+        images.append(np.asarray(ax.images[0].get_array()))
+    np.testing.assert_array_equal(*images)
+    assert (images[0][0, 0] == 255).all()
+    assert len(np.unique(images[0].reshape(-1, 3), axis=0)) > 3  # three sides in other lights
+
+
+def test_a_surface_in_space_is_drawn_by_its_cells():
+    square = Data(
+        pos=torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]]),
+        cells=torch.tensor([[0, 1, 2, 3], [0, 1, 4, -1]]),
+        cell_types=torch.tensor([9, 5]),
+    )
+    ax = Figure().add_subplot(projection="3d")
+    plot.draw_field(ax, square, np.arange(5.0), cmap="viridis")
+    np.testing.assert_allclose(ax.collections[0].get_array(), [1.5, 5 / 3])
+    ax = Figure().add_subplot()
+    plot.draw_field(ax, square, np.arange(5.0), cmap="viridis")
+    assert np.unique(ax.images[0].get_array().reshape(-1, 3), axis=0).shape[0] > 20
+
+
+def test_a_cloud_in_space_is_drawn_by_its_points():
+    cloud = Data(pos=torch.rand(50, 3, generator=torch.Generator().manual_seed(0)))
+    ax = Figure().add_subplot()
+    plot.draw_field(ax, cloud, np.zeros(50), cmap="viridis", vmin=0, vmax=1)
+    image = ax.images[0].get_array()
+    assert 0.0005 < (image != 255).any(2).mean() < 0.2
+
+
+def test_without_pyvista_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'lrsa_geo\[viz\]'`, or give axes"):
+        plot.draw_field(Figure().add_subplot(), SOLID, np.zeros(5), cmap="viridis")
+
+
 def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
     rng = np.random.default_rng(0)
     radius, angle = np.exp(rng.uniform(-1, 3, 800)), rng.uniform(0, 2 * np.pi, 800)

@@ -38,7 +38,13 @@ from lrsa_geo.data.split import (
 )
 from lrsa_geo.data.store import MeshStore, StoreError
 from lrsa_geo.data.store_migrate import migrate
-from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals, pressure_force
+from lrsa_geo.data.surfaces import (
+    BoundaryNodes,
+    DistanceToBoundary,
+    SurfaceNormals,
+    pressure_force,
+    surface_polygons,
+)
 from lrsa_geo.data.topology import boundary_facets, mesh_edges
 from lrsa_geo.data.transforms import (
     CellsToEdges,
@@ -99,6 +105,7 @@ __all__ = [
     "shipped_datasets",
     "split_path",
     "split_unit",
+    "surface_polygons",
     "together",
     "total_width",
     "turned",

@@ -83,6 +83,26 @@ class SurfaceNormals(BaseTransform):
         return data
 
 
+def surface_polygons(data: Data) -> np.ndarray:
+    """What is seen of a mesh in space: the boundary of solids, or the cells of a surface.
+
+    Returns:
+        ``[F, W]`` corners in order around each polygon, -1 where it has fewer than W; cells of
+        lower dimension, such as lines beside a surface, are left out.
+
+    Raises:
+        ValueError: the graph has no cells, or only lines and points.
+    """
+    cells, cell_types = _cells(data)
+    dimensions = cell_dimensions(cell_types)
+    dim = int(dimensions.max())
+    if dim < 2:
+        raise ValueError(f"cells of dimension {dim} have no surface; expected surfaces or solids")
+    if dim == 3:
+        return boundary_facets(cells, cell_types, len(data.pos)).corners
+    return _outlines(cells, cell_types)[dimensions == dim]
+
+
 def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
     r"""Force of a pressure on a part of the boundary, ``[D]``.
 

@@ -22,6 +22,7 @@ from lrsa_geo.data import (
     RadiusEdges,
     SurfaceNormals,
     read_mesh,
+    surface_polygons,
 )
 from lrsa_geo.data.surfaces import nearest_points
 
@@ -346,6 +347,26 @@ def test_normals_of_a_ball_and_of_its_surface_point_outwards(body):
     assert torch.equal(there, on_surface & torch.isin(torch.arange(len(length)), data.cells))
     along = (normal[there] * data.pos[there]).sum(1)
     assert float(along.min()) > 0.97
+
+
+def test_what_is_seen_of_a_solid_is_its_boundary_and_of_a_surface_its_cells():
+    pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    solid = Data(
+        pos=pos,
+        cells=torch.tensor([[0, 1, 2, 3], [0, 4, -1, -1]]),
+        cell_types=torch.tensor([10, 3]),
+    )
+    seen = {frozenset(row) for row in surface_polygons(solid).tolist()}
+    assert seen == {frozenset(c) for c in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3))}
+    surface = Data(  # a pixel, whose corners are not in order around it, a triangle, and a line
+        pos=pos,
+        cells=torch.tensor([[0, 1, 2, 4], [0, 1, 3, -1], [0, 3, -1, -1]]),
+        cell_types=torch.tensor([8, 5, 3]),
+    )
+    assert surface_polygons(surface).tolist() == [[0, 1, 4, 2], [0, 1, 3, -1]]
+    line = Data(pos=pos, cells=torch.tensor([[0, 1]]), cell_types=torch.tensor([3]))
+    with pytest.raises(ValueError, match="cells of dimension 1 have no surface"):
+        surface_polygons(line)
 
 
 def test_normals_of_a_square_point_outwards(body):
