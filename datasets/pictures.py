@@ -1,6 +1,7 @@
-"""Draw the pictures of a data card: `python datasets/pictures.py airfoil FILE.h5`.
+"""Draw the pictures of a data card: `python datasets/pictures.py airfoil FILE.h5 [GRAPH ...]`.
 
-Writes `datasets/NAME/samples.png` and `datasets/NAME/histograms.png`.
+Writes `datasets/NAME/samples.png`, of the graphs of those numbers or else the first six, and
+`datasets/NAME/histograms.png`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from lrsa_geo import plot
 from lrsa_geo.data import MeshStore
 
 
-def main(name: str, file: str) -> None:
-    """Draw the first target of six graphs, and the distribution of sizes and values."""
+def main(name: str, file: str, *graphs: str) -> None:
+    """Draw the first target of some graphs, and the distribution of sizes and values."""
     folder, store = Path(__file__).parent / name, MeshStore(file)
     first = store.fields["y"][0].name
-    plot.sample_sheet(store, [0, 1, 2, 3, 4, 5], first, folder / "samples.png")
+    shown = [int(graph) for graph in graphs] or list(range(6))
+    plot.sample_sheet(store, shown, first, folder / "samples.png")
     plot.histograms(store, folder / "histograms.png")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:])

@@ -90,7 +90,10 @@ def histograms(store: MeshStore, path: str | Path) -> None:
     figure = mpl_figure.Figure(figsize=(11, 2.4 * rows))
     grid = list(figure.subplots(rows, 3, squeeze=False).flat)
     for ax, (label, numbers) in zip(grid, shown.items(), strict=False):
-        ax.hist(numbers, bins=40, log=len(numbers) > 10 * len(store))
+        low, high = np.nanmin(numbers), np.nanmax(numbers)
+        if high - low <= 1e-5 * abs(high):  # one value, but for rounding: a bar in the middle
+            low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+        ax.hist(numbers, bins=41, range=(low, high), log=len(numbers) > 10 * len(store))
         ax.set(xlabel=label, yticks=[])
         ax.locator_params(axis="x", nbins=4)
     for ax in grid[len(shown) :]:

@@ -92,12 +92,12 @@ def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
 @pytest.mark.parametrize("components", [(), ("x", "y", "z")])
 def test_comparisons_sheets_and_histograms_of_solids(tmp_path, components):
     field = Field("u", "m", components)
-    fields = {"y": (field,), "cond": (Field("load", "N"),)}
+    fields = {"y": (field,), "cond": (Field("load", "N"), Field("size", "N"))}
     graphs = []
     for number in range(4):
         data = SOLID.clone()
         data.y = torch.rand(5, field.width) + number
-        data.cond = torch.full((1, 1), float(number))
+        data.cond = torch.tensor([[number, 1000 + 1e-4 * number]])  # as good as one value
         graphs.append(data)
     store = MeshStore.write(tmp_path / "s.h5", graphs, fields)
     meshes = [("one", store[0], store[0].y.numpy()), ("two", store[1], store[1].y.numpy() + 1)]
