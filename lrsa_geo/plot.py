@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,10 +65,7 @@ def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Pat
     columns = column_slices(store.fields["y"])[name]
     rows = -(-len(graphs) // 3)
     figure = mpl_figure.Figure(figsize=(11, 3 * rows))
-    # Not for `compare`, which ends a training: where graphics drivers are broken, VTK may crash.
-    is_plain = store[graphs[0]].pos.shape[1] == 2 or find_spec("pyvista") is not None
-    kind = {} if is_plain else {"projection": "3d"}
-    grid = figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+    grid = _three_in_a_row(figure, rows, store[graphs[0]])
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
         values = _shown_values(data.y[:, columns].numpy(), field)
@@ -135,8 +137,7 @@ def compare(
     field = next(field for field in fields if field.name == name)
     columns = column_slices(fields)[name]
     figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
-    kind = {"projection": "3d"} if meshes[0][1].pos.shape[1] == 3 else {}
-    rows = figure.subplots(len(meshes), 3, squeeze=False, subplot_kw=kind)
+    rows = _three_in_a_row(figure, len(meshes), meshes[0][1])
     for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
         truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
         error = _shown_values(guess - truth, field)
@@ -219,23 +220,61 @@ def _show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> Scala
         shown = pyvista.PolyData(pos, counted[counted >= 0])
     low, high = style.get("vmin", values.min()), style.get("vmax", values.max())
     colours = ScalarMappable(Normalize(low, high), style.get("cmap"))
-    plotter: Any = pyvista.Plotter(off_screen=True, window_size=[900, 750])
-    plotter.set_background("white")
-    plotter.add_mesh(
-        shown,
-        scalars=np.asarray(values, dtype=float),
-        cmap=colours.get_cmap(),
-        clim=[low, high],
-        show_scalar_bar=False,
-        lighting=is_mesh,
-        ambient=0.3,
-    )
-    plotter.camera_position = "iso"
-    image = np.asarray(plotter.screenshot(return_img=True))
-    plotter.close()
+    with _quiet_vtk():
+        plotter: Any = pyvista.Plotter(off_screen=True, window_size=[900, 750])
+        plotter.set_background("white")
+        plotter.add_mesh(
+            shown,
+            scalars=np.asarray(values, dtype=float),
+            cmap=colours.get_cmap(),
+            clim=[low, high],
+            show_scalar_bar=False,
+            lighting=is_mesh,
+            ambient=0.4,
+            diffuse=0.6,  # together 1: a side that faces the light has the colour of the bar
+        )
+        plotter.camera_position = "iso"
+        image = np.asarray(plotter.screenshot(return_img=True))
+        plotter.close()
     ax.imshow(image, interpolation="antialiased")
     ax.set_axis_off()
     return colours
+
+
+@contextmanager
+def _quiet_vtk() -> Iterator[None]:
+    """Keep VTK's warning that there is no screen off the screen."""
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    before = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    try:
+        yield
+    finally:
+        vtkLogger.SetStderrVerbosity(before)
+
+
+@cache
+def _can_take_pictures() -> bool:
+    """Whether pyvista is there and works, tried in a process of its own.
+
+    Without a screen and a driver that draws without one, VTK may end the process that asks it to.
+    """
+    if find_spec("pyvista") is None:
+        return False
+    program = "import pyvista as p; p.Plotter(off_screen=True).screenshot(return_img=True)"
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndarray:
+    """Axes ``[rows, 3]`` for graphs like this one: 3-D ones if no picture of it can be taken."""
+    is_plain = like.pos.shape[1] == 2 or _can_take_pictures()
+    kind = {} if is_plain else {"projection": "3d"}
+    return figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
 
 
 def _draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:

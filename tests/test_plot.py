@@ -89,8 +89,26 @@ def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
         assert (np.ptp(ax.get_xlim()) < 10) == is_near
 
 
+def test_pictures_are_taken_only_where_another_process_could(monkeypatch):
+    assert plot._can_take_pictures()  # the tests' environment has pyvista, and it works
+    (row,) = plot._three_in_a_row(Figure(), 1, SOLID)
+    assert all(ax.name == "rectilinear" for ax in row)
+    monkeypatch.setattr(plot.sys, "executable", "/bin/false")
+    plot._can_take_pictures.cache_clear()
+    try:
+        assert not plot._can_take_pictures()
+        (row,) = plot._three_in_a_row(Figure(), 1, SOLID)
+        assert all(ax.name == "3d" for ax in row)
+    finally:
+        plot._can_take_pictures.cache_clear()
+
+
 @pytest.mark.parametrize("components", [(), ("x", "y", "z")])
-def test_comparisons_sheets_and_histograms_of_solids(tmp_path, components):
+@pytest.mark.parametrize("can_take_pictures", [True, False])
+def test_comparisons_sheets_and_histograms_of_solids(
+    tmp_path, monkeypatch, components, can_take_pictures
+):
+    monkeypatch.setattr(plot, "_can_take_pictures", lambda: can_take_pictures)
     field = Field("u", "m", components)
     fields = {"y": (field,), "cond": (Field("load", "N"), Field("size", "N"))}
     graphs = []
