@@ -212,10 +212,9 @@ def _show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> Scala
         )
     import pyvista
 
-    pos, is_mesh = data.pos.double().numpy(), data.get("cells") is not None
+    pos, polygons = data.pos.double().numpy(), _polygons(data)
     shown = pyvista.PolyData(pos)
-    if is_mesh:
-        polygons = surface_polygons(data)
+    if polygons is not None:
         counted = np.column_stack([(polygons >= 0).sum(1), polygons])
         shown = pyvista.PolyData(pos, counted[counted >= 0])
     low, high = style.get("vmin", values.min()), style.get("vmax", values.max())
@@ -229,7 +228,7 @@ def _show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> Scala
             cmap=colours.get_cmap(),
             clim=[low, high],
             show_scalar_bar=False,
-            lighting=is_mesh,
+            lighting=polygons is not None,
             ambient=0.4,
             diffuse=0.6,  # together 1: a side that faces the light has the colour of the bar
         )
@@ -278,12 +277,11 @@ def _three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndar
 
 
 def _draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:
-    pos = data.pos.numpy()
+    pos, facets = data.pos.numpy(), _polygons(data)
     drawn: ScalarMappable
-    if data.get("cells") is None:
+    if facets is None:
         drawn = ax.scatter(*pos.T, c=values, s=2, **style)
     else:
-        facets = surface_polygons(data)
         there = facets >= 0
         mean = np.where(there, values[facets], 0).sum(1) / there.sum(1)
         # A facet of fewer corners repeats its first.
@@ -300,6 +298,14 @@ def _draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> Sca
         ax.set_box_aspect(np.ptp(pos, axis=0), zoom=0.95)
     ax.set_axis_off()
     return drawn
+
+
+def _polygons(data: Data) -> np.ndarray | None:
+    """Polygons to draw; None for clouds of points and for lines, of which the nodes are drawn."""
+    try:
+        return surface_polygons(data)
+    except ValueError:
+        return None
 
 
 def _shown_values(columns: np.ndarray, field: Field) -> np.ndarray:

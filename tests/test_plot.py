@@ -64,12 +64,19 @@ def test_a_surface_in_space_is_drawn_by_its_cells():
     assert np.unique(ax.images[0].get_array().reshape(-1, 3), axis=0).shape[0] > 20
 
 
-def test_a_cloud_in_space_is_drawn_by_its_points():
+@pytest.mark.parametrize("lines", [False, True])
+def test_clouds_and_lines_in_space_are_drawn_by_their_nodes(lines):
     cloud = Data(pos=torch.rand(50, 3, generator=torch.Generator().manual_seed(0)))
+    if lines:
+        cloud.cells = torch.stack([torch.arange(49), torch.arange(1, 50)], dim=1)
+        cloud.cell_types = torch.full((49,), 3)
     ax = Figure().add_subplot()
     plot.draw_field(ax, cloud, np.zeros(50), cmap="viridis", vmin=0, vmax=1)
     image = ax.images[0].get_array()
     assert 0.0005 < (image != 255).any(2).mean() < 0.2
+    ax = Figure().add_subplot(projection="3d")
+    plot.draw_field(ax, cloud, np.zeros(50), cmap="viridis", vmin=0, vmax=1)
+    assert len(ax.collections[0].get_offsets()) == 50
 
 
 def test_without_pyvista_the_error_says_what_to_install(monkeypatch):

@@ -110,8 +110,8 @@ def compare(
     """Train each variant with each seed for about so many processor seconds.
 
     The number of steps follows from :func:`seconds_per_step`, measured before the first run and
-    kept in ``to/steps.json``. A run that is finished is not repeated. Validation graphs are not
-    looked at.
+    kept in ``to/seconds_per_step.json``. A run that is finished is not repeated. Validation graphs
+    are not looked at.
 
     Args:
         config: what the variants change.
@@ -129,7 +129,7 @@ def compare(
         FileExistsError: a run's folder holds one with other settings.
     """
     changed = {variant.name: variant.of(config) for variant in variants}
-    steps = _steps(changed, seconds, to / "steps.json")
+    steps = _steps(changed, seconds, to / "seconds_per_step.json")
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.
@@ -233,14 +233,12 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 
 def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
-    if path.exists():
-        known: dict[str, int] = json.loads(path.read_text())
-        if set(known) >= set(changed):
-            return known
-    each = seconds_per_step(changed.values())
-    steps = {name: max(1, round(seconds / s)) for name, s in zip(changed, each, strict=True)}
-    write_json(steps, path)
-    return steps
+    """Optimiser steps of each for so many seconds."""
+    each: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    if not set(each) >= set(changed):
+        each = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
+        write_json(each, path)
+    return {name: max(1, round(seconds / each[name])) for name in changed}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

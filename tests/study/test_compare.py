@@ -51,7 +51,8 @@ def test_every_variant_and_seed_is_trained_for_its_steps(config, compared):
     assert [(row["variant"], row["seed"]) for row in rows] == [
         (variant.name, seed) for seed in (0, 1) for variant in VARIANTS
     ]
-    steps = json.loads((folder / "steps.json").read_text())
+    each = json.loads((folder / "seconds_per_step.json").read_text())
+    steps = {name: round(0.5 / seconds) for name, seconds in each.items()}
     assert all(row["steps"] == steps[row["variant"]] >= 1 for row in rows)
     hybrid = (folder / "hybrid-1" / "config.yaml").read_text()
     assert "local: MeshConv" in hybrid
@@ -77,6 +78,8 @@ def test_another_setting_is_no_finished_run(config, compared):
     other = Variant("hybrid", {"model.local": "MeshConv", "optim.lr": 6e-3})
     with pytest.raises(FileExistsError, match=r"hybrid-0 holds a run with other settings"):
         compare(config, [other], [0], 0.5, folder)
+    with pytest.raises(FileExistsError, match=r"small-0 holds a run with other settings"):
+        compare(config, VARIANTS, [0], 5, folder)  # ten times the steps
 
 
 def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
@@ -84,7 +87,7 @@ def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
     torch.set_num_threads(1)
     try:
         one = compare(config, VARIANTS, [1], 0.5, tmp_path / "one", jobs=1)
-        shutil.copy(tmp_path / "one" / "steps.json", tmp_path)
+        shutil.copy(tmp_path / "one" / "seconds_per_step.json", tmp_path)
         two = compare(config, VARIANTS, [1], 0.5, tmp_path, jobs=2)
     finally:
         torch.set_num_threads(threads)
