@@ -26,7 +26,7 @@ from lrsa_geo.train import TrainConfig, find_config, parse_config
 LEARNING_RATES = {
     "elasticity": [5e-3, 1e-2, 2e-2],
     "airfoil": [5e-3, 1e-2, 2e-2],
-    "bracket3d": [5e-3, 1e-2],  # one graph a step is noisier than four: 2e-2 is too much
+    "bracket3d": [5e-3, 1e-2],  # one graph a step is noisier than four
 }
 BATCH_SIZE = {"elasticity": 4, "airfoil": 4, "bracket3d": 1}
 # Blocks of the hybrid that have message passing; in all of them it is dear, see the data cards.
