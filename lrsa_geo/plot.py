@@ -271,8 +271,8 @@ def _can_take_pictures() -> bool:
 
 def _three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndarray:
     """Axes ``[rows, 3]`` for graphs like this one: 3-D ones if no picture of it can be taken."""
-    is_plain = like.pos.shape[1] == 2 or _can_take_pictures()
-    kind = {} if is_plain else {"projection": "3d"}
+    needs_space = like.pos.shape[1] == 3 and not _can_take_pictures()
+    kind = {"projection": "3d"} if needs_space else {}
     return figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
 
 

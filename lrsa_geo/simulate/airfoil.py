@@ -17,14 +17,7 @@ import torch
 from scipy.optimize import brentq
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
-    DistanceToBoundary,
-    Field,
-    Fields,
-    NodeMeasure,
-    SampleError,
-    boundary_facets,
-)
+from lrsa_geo.data import Field, Fields, SampleError
 from lrsa_geo.simulate.airfoil_shapes import ShapeLibrary, smooth_outline
 from lrsa_geo.simulate.gmsh_session import (
     TRIANGLES,
@@ -36,6 +29,7 @@ from lrsa_geo.simulate.gmsh_session import (
 )
 from lrsa_geo.simulate.potential_flow import Flow, pressure_coefficient, solve_flow
 from lrsa_geo.simulate.quantities import AIRFOIL, FAR, INTERIOR, lift_coefficient
+from lrsa_geo.simulate.solution_graph import boundary_nodes, solution_graph
 
 FAR_RADIUS = 15.0  # chords
 LOWEST_MACH = 0.1
@@ -144,23 +138,14 @@ def _shapes() -> ShapeLibrary:
 
 def graph_of(points: np.ndarray, cells: np.ndarray, flow: Flow, mach: float, angle: float) -> Data:
     """The flow as a graph, float32."""
-    data = Data(
-        pos=torch.from_numpy(points),
-        cells=torch.tensor(cells, dtype=torch.int32),
-        cell_types=torch.full((len(cells),), VTK_TRIANGLE, dtype=torch.int8),
-        boundary=torch.from_numpy(markers(points, cells)),
-    )
-    data = DistanceToBoundary(marker=AIRFOIL)(NodeMeasure()(data))
-    y = np.column_stack([flow.pressure_coefficient, flow.velocity, flow.mach])
-    return Data(
-        pos=data.pos.float(),
-        x=torch.cat([data.boundary_distance[:, None], data.boundary_offset], dim=1).float(),
-        y=torch.tensor(y, dtype=torch.float32),
-        cells=data.cells,
-        cell_types=data.cell_types,
-        measure=data.measure.float(),
-        boundary=data.boundary,
-        cond=torch.tensor([[mach, angle]], dtype=torch.float32),
+    return solution_graph(
+        points,
+        cells,
+        VTK_TRIANGLE,
+        markers(points, cells),
+        near=[AIRFOIL],
+        targets=[flow.pressure_coefficient, flow.velocity, flow.mach],
+        cond=[mach, angle],
     )
 
 
@@ -262,8 +247,7 @@ def airfoil_mesh(outline: Shape, num_nodes: float) -> tuple[np.ndarray, np.ndarr
 
 def markers(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """``INTERIOR``, ``AIRFOIL`` or ``FAR`` for each node, ``[N]`` int8."""
-    cell_types = np.full(len(cells), VTK_TRIANGLE)
-    on_boundary = boundary_facets(cells, cell_types, len(points)).nodes
+    on_boundary = boundary_nodes(cells, VTK_TRIANGLE, len(points))
     found = np.full(len(points), INTERIOR, dtype=np.int8)
     distance = np.linalg.norm(points[on_boundary] - [0.5, 0], axis=1)
     found[on_boundary] = np.where(distance > FAR_RADIUS / 2, FAR, AIRFOIL)

@@ -15,18 +15,11 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
-    BoundaryNodes,
-    DistanceToBoundary,
-    Field,
-    Fields,
-    NodeMeasure,
-    SampleError,
-    mesh_edges,
-)
+from lrsa_geo.data import Field, Fields, SampleError, mesh_edges
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
 from lrsa_geo.simulate.gmsh_session import VTK_TETRAHEDRON
 from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid
+from lrsa_geo.simulate.solution_graph import boundary_nodes, solution_graph
 
 # Markers of the nodes, kept in `Data.boundary`.
 INTERIOR, CLAMPED, LOADED, FREE = range(4)
@@ -101,37 +94,23 @@ class BracketRecipe:
 
 def _quadratic_nodes(points: np.ndarray, cells: np.ndarray) -> int:
     """Corners and middles of edges."""
-    return len(points) + len(mesh_edges(cells, _tetrahedra(cells), len(points)))
-
-
-def _tetrahedra(cells: np.ndarray) -> np.ndarray:
-    return np.full(len(cells), VTK_TETRAHEDRON, dtype=np.int8)
+    cell_types = np.full(len(cells), VTK_TETRAHEDRON)
+    return len(points) + len(mesh_edges(cells, cell_types, len(points)))
 
 
 def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
     """The solution as a graph, float32."""
-    mesh = Data(
-        pos=torch.from_numpy(solution.points),
-        cells=torch.tensor(solution.cells, dtype=torch.int32),
-        cell_types=torch.from_numpy(_tetrahedra(solution.cells)),
-    )
-    mesh = BoundaryNodes()(NodeMeasure()(mesh))
-    markers = torch.where(mesh.boundary == 1, FREE, INTERIOR).to(torch.int8)
-    markers[torch.from_numpy(solution.loaded)] = LOADED
-    markers[torch.from_numpy(solution.clamped)] = CLAMPED
-    mesh.boundary = markers
-    x = []
-    for marker in (CLAMPED, LOADED, None):
-        near = DistanceToBoundary(marker)(mesh)
-        x += [near.boundary_distance[:, None], near.boundary_offset]
-    y = np.column_stack([solution.von_mises, solution.displacement])
-    return Data(
-        pos=mesh.pos.float(),
-        x=torch.cat(x, dim=1).float(),
-        y=torch.tensor(y, dtype=torch.float32),
-        cells=mesh.cells,
-        cell_types=mesh.cell_types,
-        measure=mesh.measure.float(),
-        boundary=markers,
-        cond=torch.tensor(force[None], dtype=torch.float32),
+    points, cells = solution.points, solution.cells
+    markers = np.full(len(points), INTERIOR, dtype=np.int8)
+    markers[boundary_nodes(cells, VTK_TETRAHEDRON, len(points))] = FREE
+    markers[solution.loaded] = LOADED
+    markers[solution.clamped] = CLAMPED
+    return solution_graph(
+        points,
+        cells,
+        VTK_TETRAHEDRON,
+        markers,
+        near=[CLAMPED, LOADED, None],
+        targets=[solution.von_mises, solution.displacement],
+        cond=force,
     )

@@ -25,14 +25,7 @@ from felupe.constitution import tensortrax
 from scipy.sparse import spmatrix
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
-    DistanceToBoundary,
-    Field,
-    Fields,
-    NodeMeasure,
-    SampleError,
-    boundary_facets,
-)
+from lrsa_geo.data import Field, Fields, SampleError
 from lrsa_geo.simulate.gmsh_session import (
     TRIANGLES,
     VTK_TRIANGLE,
@@ -42,6 +35,7 @@ from lrsa_geo.simulate.gmsh_session import (
     mesh_of,
 )
 from lrsa_geo.simulate.linear_elasticity import von_mises
+from lrsa_geo.simulate.solution_graph import boundary_nodes, solution_graph
 from lrsa_geo.simulate.sparse import factorised
 
 # Markers of the nodes, kept in `Data.boundary`.
@@ -157,23 +151,14 @@ class ElasticityRecipe:
         """
         points, cells = unit_cell_mesh(num_nodes, radius, skew)
         solution = solve(points, cells, np.array([0, traction]), self.material)
-        mesh = Data(
-            pos=torch.from_numpy(points),
-            cells=torch.tensor(cells, dtype=torch.int32),
-            cell_types=torch.full((len(cells),), VTK_TRIANGLE, dtype=torch.int8),
-            boundary=torch.from_numpy(markers(points, cells)),
-        )
-        mesh = DistanceToBoundary(marker=VOID)(NodeMeasure()(mesh))
-        y = np.column_stack([solution.von_mises, solution.displacement])
-        return Data(
-            pos=mesh.pos.float(),
-            x=torch.cat([mesh.boundary_distance[:, None], mesh.boundary_offset], dim=1).float(),
-            y=torch.tensor(y, dtype=torch.float32),
-            cells=mesh.cells,
-            cell_types=mesh.cell_types,
-            measure=mesh.measure.float(),
-            boundary=mesh.boundary,
-            cond=torch.tensor([[traction]], dtype=torch.float32),
+        return solution_graph(
+            points,
+            cells,
+            VTK_TRIANGLE,
+            markers(points, cells),
+            near=[VOID],
+            targets=[solution.von_mises, solution.displacement],
+            cond=[traction],
         )
 
 
@@ -370,9 +355,8 @@ def _nodal_forces(points: np.ndarray, traction: Traction) -> tuple[np.ndarray, n
 
 def markers(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """``INTERIOR``, ``CLAMPED``, ``LOADED``, ``FREE`` or ``VOID`` for each node, ``[N]`` int8."""
-    cell_types = np.full(len(cells), VTK_TRIANGLE)
     found = np.full(len(points), INTERIOR, dtype=np.int8)
-    found[boundary_facets(cells, cell_types, len(points)).nodes] = VOID
+    found[boundary_nodes(cells, VTK_TRIANGLE, len(points))] = VOID
     found[np.isclose(points[:, 0] % 1, 0)] = FREE
     found[np.isclose(points[:, 1], 1)] = LOADED
     found[np.isclose(points[:, 1], 0)] = CLAMPED

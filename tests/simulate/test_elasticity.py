@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.optimize import root
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.data import SampleError, boundary_facets
+from lrsa_geo.data.surfaces import nearest_points
 from lrsa_geo.simulate.elasticity import (
     CLAMPED,
     FREE,
@@ -175,6 +176,10 @@ def test_markers_of_a_cell():
     radius = void_radius(np.random.default_rng(3), 6)
     points, cells = unit_cell_mesh(300, radius)
     marker = markers(points, cells)
+    edges = boundary_facets(cells, np.full(len(cells), 5), len(points)).corners
+    assert (
+        np.bincount(edges.ravel(), minlength=len(points))[marker != INTERIOR] == 2
+    ).all()  # two closed curves
     from_centre = np.hypot(*(points - 0.5).T)
     assert (from_centre[marker == VOID] < 0.41).all()
     assert (points[marker == CLAMPED, 1] == 0).all()
@@ -196,6 +201,14 @@ def test_measure_and_offset_of_a_cell():
     seen = np.arctan2(ends[:, 1], ends[:, 0]) % (2 * np.pi)
     on_void = np.interp(seen, [*angle, 2 * np.pi], [*radius, radius[0]])
     np.testing.assert_allclose(np.hypot(*ends.T), on_void, rtol=0.06)
+
+
+def test_offset_leads_to_the_nearest_point_of_the_boundary():
+    square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    probes = np.array([[0.5, 0.2], [2, 0.5], [2, 2], [0.9, 0.5], [0, 0]])
+    edges = np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
+    offset = nearest_points(probes, square, edges) - probes
+    np.testing.assert_allclose(offset, [[0, -0.2], [-1, 0], [-1, -1], [0.1, 0], [0, 0]], atol=1e-12)
 
 
 def test_a_gmsh_session_of_the_user_is_not_disturbed():
