@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy comes in
 
 import numpy as np
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.jobs import SampleError
 from lrsa_geo.simulate import recipe_class
 
 

@@ -22,7 +22,9 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, atomic_path, column_slices, surface_polygons
+from lrsa_geo.data import MeshStore
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh import Field, column_slices, surface_polygons
 
 mpl.rcParams["figure.constrained_layout.use"] = True
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch_geometric.data import Data
 
 from lrsa_geo import plot
-from lrsa_geo.data import Field, MeshStore, boundary_facets
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Field, boundary_facets
 
 TETRAHEDRA = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
 SOLID = Data(

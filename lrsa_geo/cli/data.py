@@ -70,7 +70,7 @@ def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]
     Raises:
         ValueError: a pattern matches nothing.
     """
-    from lrsa_geo.data import MESH_SUFFIXES
+    from lrsa_geo.mesh import MESH_SUFFIXES
 
     files: list[str] = []
     for pattern in patterns:

@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 from torch_geometric.data import Data
 
-from lrsa_geo.data.fields import column_slices
-from lrsa_geo.data.mesh_cells import cell_dimensions, cell_measures, signed_measures, table_of
 from lrsa_geo.data.split import Split, geometry_keys
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
+from lrsa_geo.mesh.cells import cell_dimensions, cell_measures, signed_measures, table_of
+from lrsa_geo.mesh.fields import column_slices
 
 _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data.fields import split_unit
-from lrsa_geo.data.graphs import GraphReader, reader_for
-from lrsa_geo.data.mesh_checks import MeshError
-from lrsa_geo.data.mesh_io import read_mesh
-from lrsa_geo.data.parts import Failure, Parts, SampleError
+from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.jobs import Failure, Parts, SampleError
+from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.fields import split_unit
+from lrsa_geo.mesh.io import read_mesh
 
 
 @dataclass(frozen=True)

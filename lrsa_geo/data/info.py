@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrsa_geo.data.fields import column_slices
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
+from lrsa_geo.mesh.fields import column_slices
 
 
 def describe(store: MeshStore) -> str:

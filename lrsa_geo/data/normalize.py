@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lrsa_geo.data.fields import Fields, column_slices, total_width
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.mesh.fields import Fields, column_slices, total_width
 
 
 class Affine(nn.Module):

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from torch_geometric.data import Data
 
-from lrsa_geo.data.files import atomic_path
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.files import atomic_path
 
 SplitRule = Literal["random", "geometry", "group", "nodes"]
 

@@ -192,7 +192,7 @@ class GeometryOperator(nn.Module):
         if edge_index is None:
             raise ValueError(
                 "`edge_index` is None, but the model has local layers; make edges with CellsToEdges"
-                " (meshes) or KNNEdges (point clouds) of lrsa_geo.data"
+                " (meshes) or KNNEdges (point clouds) of lrsa_geo.mesh"
             )
         if layout.inverse is not None:
             check_edges(edge_index, len(pos))  # before it is an index

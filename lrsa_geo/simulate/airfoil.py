@@ -17,7 +17,8 @@ import torch
 from scipy.optimize import brentq
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, SampleError
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import Field, Fields
 from lrsa_geo.simulate.airfoil_shapes import ShapeLibrary, smooth_outline
 from lrsa_geo.simulate.gmsh_session import (
     TRIANGLES,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrsa_geo.data import atomic_path, shipped_datasets
+from lrsa_geo.files import atomic_path, shipped_datasets
 
 ORDER = 9  # of the Bernstein polynomials of each surface
 WIDEST_GAP = 0.02  # of the trailing edge, in chords; more is an open outline

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, SampleError, mesh_edges
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import Field, Fields, mesh_edges
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
 from lrsa_geo.simulate.gmsh_session import VTK_TETRAHEDRON
 from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid

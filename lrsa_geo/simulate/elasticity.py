@@ -25,7 +25,8 @@ from felupe.constitution import tensortrax
 from scipy.sparse import spmatrix
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, SampleError
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import Field, Fields
 from lrsa_geo.simulate.gmsh_session import (
     TRIANGLES,
     VTK_TRIANGLE,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import gmsh
 import numpy as np
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.jobs import SampleError
 
 TRIANGLES, TETRAHEDRA = 2, 4  # gmsh's types of elements
 VTK_TRIANGLE, VTK_TETRAHEDRON = 5, 10  # VTK's, for `Data.cell_types`

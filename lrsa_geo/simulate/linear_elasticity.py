@@ -19,7 +19,7 @@ from skfem import Basis, ElementTetP2, ElementVector, FacetBasis, MeshTet, asm
 from skfem.assembly import LinearForm
 from skfem.models.elasticity import linear_elasticity
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.jobs import SampleError
 from lrsa_geo.simulate.sparse import factorised
 
 TOLERANCE = 1e-8  # of the residual, relative to the load

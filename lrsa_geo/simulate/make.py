@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Protocol
 
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Failure, Fields, MeshStore, Parts, SampleError, StoreError
+from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.jobs import Failure, Parts, SampleError
+from lrsa_geo.mesh import Fields
 
 GIVE_UP_SHARE = 0.2  # more failures than this, of the samples asked for, and the recipe is at fault
 

@@ -24,7 +24,7 @@ from skfem import Basis, ElementTriP1, ElementTriP2, FacetBasis, MeshTri, asm
 from skfem.assembly import BilinearForm, LinearForm
 from skfem.helpers import dot, grad
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.jobs import SampleError
 from lrsa_geo.simulate.sparse import factorised
 
 GAMMA = 1.4

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data import pressure_force
+from lrsa_geo.mesh import pressure_force
 
 Quantities = Callable[[Data, Tensor], dict[str, float]]
 """What can be read off the fields ``y [N, K]`` of a graph, by name."""

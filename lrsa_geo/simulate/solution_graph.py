@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import DistanceToBoundary, NodeMeasure, boundary_facets
+from lrsa_geo.mesh import DistanceToBoundary, NodeMeasure, boundary_facets
 
 
 def boundary_nodes(cells: np.ndarray, cell_type: int, num_nodes: int) -> np.ndarray:

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch
 
-from lrsa_geo.data import DistanceToBoundary, MeshStore, Split, column_slices
+from lrsa_geo.data import MeshStore, Split
+from lrsa_geo.mesh import DistanceToBoundary, column_slices
 from lrsa_geo.train import (
     Signature,
     StoreDataModule,

@@ -12,7 +12,9 @@ from typing import Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from lrsa_geo.data import Axis, atomic_path, shipped_datasets, split_path
+from lrsa_geo.data import split_path
+from lrsa_geo.files import atomic_path, shipped_datasets
+from lrsa_geo.mesh import Axis
 from lrsa_geo.train.surrogate import ModelConfig
 
 

@@ -11,16 +11,8 @@ from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import (
-    Axis,
-    MeshStore,
-    Split,
-    fill_parts,
-    group_numbers,
-    mirrored,
-    together,
-    with_edges,
-)
+from lrsa_geo.data import MeshStore, Split, fill_parts, group_numbers, together
+from lrsa_geo.mesh import Axis, mirrored, with_edges
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from lrsa_geo import plot
-from lrsa_geo.data import Field, MeshStore, atomic_path
+from lrsa_geo.data import MeshStore
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh import Field
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.folder import RunFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrsa_geo.data import Fields, column_slices
+from lrsa_geo.mesh import Fields, column_slices
 
 
 def relative_l2(

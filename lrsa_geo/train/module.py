@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from lrsa_geo.data import atomic_path
+from lrsa_geo.files import atomic_path
 from lrsa_geo.train.config import OptimConfig
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.muon import Muon

@@ -11,17 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
-    WRITTEN_SUFFIXES,
-    CondTable,
-    Field,
-    GraphReader,
-    MeshError,
-    MeshStore,
-    column_slices,
-    with_edges,
-    write_mesh,
-)
+from lrsa_geo.data import CondTable, GraphReader, MeshStore
+from lrsa_geo.mesh import WRITTEN_SUFFIXES, Field, MeshError, column_slices, with_edges, write_mesh
 from lrsa_geo.train.folder import RunFolder
 from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.surrogate import Surrogate

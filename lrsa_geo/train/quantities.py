@@ -12,7 +12,8 @@ from scipy import stats
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Fields, MeshStore, column_slices
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Fields, column_slices
 from lrsa_geo.simulate import QUANTITIES, Quantities
 from lrsa_geo.train.metrics import relative_l2
 

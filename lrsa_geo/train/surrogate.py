@@ -14,16 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import (
-    Field,
-    Fields,
-    MeshStore,
-    Normalizer,
-    atomic_path,
-    total_width,
-    with_edges,
-    with_query_points,
-)
+from lrsa_geo.data import MeshStore, Normalizer
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, Mixer, Order
 
 FORMAT = "lrsa_geo.Surrogate"

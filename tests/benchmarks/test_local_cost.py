@@ -15,7 +15,7 @@ from scipy.spatial import Delaunay
 from torch_geometric.data import Data
 from torch_geometric.utils import segment
 
-from lrsa_geo.data import CellsToEdges
+from lrsa_geo.mesh import CellsToEdges
 from lrsa_geo.nn import EdgeLayout, LocalLayer, LRSABlock, NodeLayout
 from lrsa_geo.nn.local import sum_by_node
 

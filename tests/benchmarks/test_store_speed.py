@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Field
 
 GRAPHS, SIDE = 1000, 50
 NODES = 2 * SIDE**2

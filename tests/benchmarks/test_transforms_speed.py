@@ -11,7 +11,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data import (
+from lrsa_geo.mesh import (
     BoundaryNodes,
     CellsToEdges,
     DistanceToBoundary,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 from lrsa_geo.data import (
-    Field,
     MeshStore,
     Split,
     check_store,
@@ -21,6 +20,7 @@ from lrsa_geo.data import (
     split_path,
     together,
 )
+from lrsa_geo.mesh import Field
 from lrsa_geo.train import DataConfig, SplitConfig
 from lrsa_geo.train.datamodule import split_of
 

@@ -15,18 +15,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
-    CondTable,
-    DistanceToBoundary,
-    Field,
-    MeshError,
-    MeshStore,
-    NodeMeasure,
-    collect,
-    read_mesh,
-    reader_for,
-    write_mesh,
-)
+from lrsa_geo.data import CondTable, MeshStore, collect, reader_for
+from lrsa_geo.mesh import DistanceToBoundary, Field, MeshError, NodeMeasure, read_mesh, write_mesh
 
 
 def triangles(nodes: int = 30, seed: int = 0) -> Data:

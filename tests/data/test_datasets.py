@@ -35,7 +35,7 @@ from lrsa_geo.data.datasets.fno import Darcy, NavierStokes
 from lrsa_geo.data.datasets.geofno import Airfoil, Elasticity, Pipe, Plasticity
 from lrsa_geo.data.datasets.norm import Composite, HeatTransfer, IrregularDarcy, Turbulence
 from lrsa_geo.data.datasets.shapenet_car import BROKEN, ShapeNetCar, outward_normals
-from lrsa_geo.data.mesh_cells import cell_measures
+from lrsa_geo.mesh.cells import cell_measures
 
 Writer = Callable[[Path, dict[str, np.ndarray]], None]
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, Normalizer
+from lrsa_geo.data import MeshStore, Normalizer
+from lrsa_geo.mesh import Field
 
 
 def fitted(cells, indices) -> Normalizer:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, StoreError, describe
+from lrsa_geo.data import MeshStore, StoreError, describe
+from lrsa_geo.mesh import Field
 
 FIELDS = {
     "x": (Field("temperature", "K"),),

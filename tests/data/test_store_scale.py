@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, StoreError
-from lrsa_geo.data.store_format import datasets_of, digest
-from lrsa_geo.data.store_migrate import migrate
+from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.data.store.format import datasets_of, digest
+from lrsa_geo.data.store.migrate import migrate
+from lrsa_geo.mesh import Field
 
 FIELDS = {"y": (Field("pressure", "Pa"),), "cond": (Field("mach"),)}
 few_examples = settings(
@@ -120,7 +121,7 @@ def test_workers_read_graphs_out_of_thousands_in_any_order(many: MeshStore, cont
 
 
 MEMORY = """
-import lrsa_geo.data.store as module
+import lrsa_geo.data.store.store as module
 module.RESIDENT_BYTES = 1 << 23
 store = MeshStore(sys.argv[1])
 def memory(what):

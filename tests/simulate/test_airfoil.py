@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsa_geo.data import SampleError, pressure_force
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import pressure_force
 from lrsa_geo.simulate import QUANTITIES
 from lrsa_geo.simulate.airfoil import (
     AIRFOIL,

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from skfem import MeshTet
 
-from lrsa_geo.data import SampleError
+from lrsa_geo.jobs import SampleError
 from lrsa_geo.simulate.bracket3d import CLAMPED, FREE, INTERIOR, LOADED, BracketRecipe
 from lrsa_geo.simulate.bracket_checks import cantilever, kirsch, patch, validate
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, Hole, Part, draw_part, part_mesh

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.optimize import root
 
-from lrsa_geo.data import SampleError, boundary_facets
-from lrsa_geo.data.surfaces import nearest_points
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import boundary_facets
+from lrsa_geo.mesh.surfaces import nearest_points
 from lrsa_geo.simulate.elasticity import (
     CLAMPED,
     FREE,

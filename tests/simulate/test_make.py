@@ -16,7 +16,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, Fields, MeshStore, SampleError, StoreError
+from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.jobs import SampleError
+from lrsa_geo.mesh import Field, Fields
 from lrsa_geo.simulate import make_store, recipe_class
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from lrsa_geo.data import DistanceToBoundary, MeshStore
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import DistanceToBoundary
 from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table, tune
 from lrsa_geo.train import (
     DataConfig,

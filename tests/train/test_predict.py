@@ -11,7 +11,8 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.cli import main
-from lrsa_geo.data import CondTable, MeshError, MeshStore, read_mesh, write_mesh
+from lrsa_geo.data import CondTable, MeshStore
+from lrsa_geo.mesh import MeshError, read_mesh, write_mesh
 from lrsa_geo.train import load_surrogate, predict, predict_files
 
 

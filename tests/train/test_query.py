@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, with_edges, with_query_points
+from lrsa_geo.mesh import Field, with_edges, with_query_points
 from lrsa_geo.train import ModelConfig, Signature, Surrogate
 
 FIELDS = {"x": (Field("f"),), "y": (Field("p"), Field("u", "m", ("x", "y"))), "cond": (Field("c"),)}

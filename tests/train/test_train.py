@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lrsa_geo.data import Field, MeshStore, StoreError
+from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.mesh import Field
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,

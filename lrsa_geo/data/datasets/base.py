@@ -15,10 +15,10 @@ from torch_geometric.data import Data
 from tqdm import tqdm
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError
-from lrsa_geo.data.fields import Fields
-from lrsa_geo.data.mesh_cells import QUAD, Blocks, to_table
 from lrsa_geo.data.split import Split, split_path
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.mesh.cells import QUAD, Blocks, to_table
+from lrsa_geo.mesh.fields import Fields
 
 _MAX_LISTED_FILES = 20
 

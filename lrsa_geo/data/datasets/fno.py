@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import AtLeast, check_array, find_file, read_mat
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats, grid_positions, quad_cells
-from lrsa_geo.data.fields import Field, Fields
+from lrsa_geo.mesh.fields import Field, Fields
 
 FNO = (
     "the Google Drive folder of FNO (link in github.com/neuraloperator/neuraloperator; mirror:"

@@ -18,7 +18,7 @@ from lrsa_geo.data.datasets.arrays import (
     read_npy,
 )
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats, grid_positions, quad_cells
-from lrsa_geo.data.fields import Field, Fields
+from lrsa_geo.mesh.fields import Field, Fields
 
 GEOFNO = (
     "the Google Drive folder of Geo-FNO (link in github.com/neuraloperator/Geo-FNO; mirror: Hugging"

@@ -12,8 +12,8 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, check_array, find_file, read_mat
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
-from lrsa_geo.data.fields import Field, Fields
-from lrsa_geo.data.mesh_cells import TETRA, TRIANGLE, Blocks
+from lrsa_geo.mesh.cells import TETRA, TRIANGLE, Blocks
+from lrsa_geo.mesh.fields import Field, Fields
 
 NORM = "the repository github.com/gengxiangc/NORM, folder datasets, and its Google Drive folder"
 _BEST_ON_TEST = "most authors choose the best epoch on the test set"

@@ -13,9 +13,9 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, find_file, read_npy
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
-from lrsa_geo.data.fields import Field, Fields
-from lrsa_geo.data.mesh_cells import QUAD
-from lrsa_geo.data.mesh_io import read_mesh
+from lrsa_geo.mesh.cells import QUAD
+from lrsa_geo.mesh.fields import Field, Fields
+from lrsa_geo.mesh.io import read_mesh
 
 HEXAHEDRON = 12
 _FILES = ("quadpress_smpl.vtk", "hexvelo_smpl.vtk", "press.npy")

@@ -27,7 +27,7 @@ import torch
 from torch_geometric.data import Data
 from tqdm import tqdm
 
-from lrsa_geo.data.files import atomic_path
+from lrsa_geo.files import atomic_path
 from lrsa_geo.process import keep_freed_memory
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data.fields import Field, Fields, column_slices
+from lrsa_geo.mesh.fields import Field, Fields, column_slices
 
 Axis = Literal["x", "y", "z"]
 AXES = "xyz"

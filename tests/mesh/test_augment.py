@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data
 
-from lrsa_geo.data import (
+from lrsa_geo.mesh import (
     EdgeGeometry,
     Field,
     KNNEdges,

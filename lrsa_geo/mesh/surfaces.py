@@ -14,8 +14,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data.mesh_cells import cell_dimensions, corner_counts, table_of
-from lrsa_geo.data.topology import boundary_facets
+from lrsa_geo.mesh.cells import cell_dimensions, corner_counts, table_of
+from lrsa_geo.mesh.topology import boundary_facets
 
 _BOXES = 64  # along each axis
 

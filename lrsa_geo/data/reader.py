@@ -12,12 +12,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data.fields import Field, Fields, split_unit
-from lrsa_geo.data.mesh_cells import cell_dimensions, table_of
-from lrsa_geo.data.mesh_checks import MeshError
-from lrsa_geo.data.mesh_io import cell_to_node, read_mesh
-from lrsa_geo.data.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
-from lrsa_geo.data.transforms import NodeMeasure
+from lrsa_geo.mesh.cells import cell_dimensions, table_of
+from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.fields import Field, Fields, split_unit
+from lrsa_geo.mesh.io import cell_to_node, read_mesh
+from lrsa_geo.mesh.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
+from lrsa_geo.mesh.transforms import NodeMeasure
 
 # Inputs that are worked out from the cells, where a file has no field of that name.
 GEOMETRY: dict[str, BaseTransform] = {

@@ -18,8 +18,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from lrsa_geo.data.mesh_cells import Blocks, blocks_from_offsets
-from lrsa_geo.data.mesh_checks import MeshError
+from lrsa_geo.mesh.cells import Blocks, blocks_from_offsets
+from lrsa_geo.mesh.checks import MeshError
 
 _BITS = {
     f"{kind}{8 * size}": f"{kind[0].lower()}{size}"

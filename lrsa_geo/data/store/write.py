@@ -12,8 +12,7 @@ import h5py
 import numpy as np
 from torch_geometric.data import Data
 
-from lrsa_geo.data.fields import Fields, total_width
-from lrsa_geo.data.store_format import (
+from lrsa_geo.data.store.format import (
     FORMAT,
     KIND_OF_ARRAY,
     KINDS,
@@ -23,6 +22,7 @@ from lrsa_geo.data.store_format import (
     blocks,
     digest,
 )
+from lrsa_geo.mesh.fields import Fields, total_width
 
 COMPRESSIONS = (None, "gzip", "lzf")
 _CHUNK_BYTES = (

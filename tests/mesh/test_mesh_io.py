@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import mesh_formats
-from lrsa_geo.data.mesh_cells import cell_dimensions, cell_measures
-from lrsa_geo.data.mesh_io import MeshError, cell_to_node, node_to_cell, read_mesh, write_mesh
+from lrsa_geo.mesh import formats as mesh_formats
+from lrsa_geo.mesh.cells import cell_dimensions, cell_measures
+from lrsa_geo.mesh.io import MeshError, cell_to_node, node_to_cell, read_mesh, write_mesh
 
 NODES_OF_TYPE = {
     **{1: 1, 3: 2, 5: 3, 8: 4, 9: 4, 10: 4, 11: 8, 12: 8, 13: 6, 14: 5, 15: 10, 16: 12, 21: 3},
@@ -980,7 +980,7 @@ def test_crash_and_hang_of_vtk_are_errors(tmp_path, monkeypatch):
     (tmp_path / "a.foam").touch()
     child = tmp_path / "child.py"
     child.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    monkeypatch.setattr(mesh_formats.mesh_vtk_child, "__file__", str(child))
+    monkeypatch.setattr(mesh_formats.vtk_child, "__file__", str(child))
     with pytest.raises(MeshError, match=r"a\.foam.*status -11"):
         read_mesh(tmp_path / "a.foam")
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data.mesh_checks import MeshError
+from lrsa_geo.mesh.checks import MeshError
 
 VERTEX, LINE, TRIANGLE, POLYGON, QUAD, TETRA = 1, 3, 5, 7, 9, 10
 Blocks = list[tuple[int, np.ndarray]]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import Field, MeshStore, mirrored
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Field, mirrored
 from lrsa_geo.simulate.elasticity import MooneyRivlin, solve
 from lrsa_geo.train.datamodule import StoreSubset
 

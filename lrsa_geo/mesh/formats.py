@@ -1,6 +1,6 @@
 """Mesh files through meshio, trimesh, pyvista and numpy, all in one plain form: :class:`RawMesh`.
 
-Errors of the libraries leave this module as they are; :mod:`lrsa_geo.data.mesh_io` explains them.
+Errors of the libraries leave this module as they are; :mod:`lrsa_geo.mesh.io` explains them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from meshio._vtk_common import meshio_to_vtk_order, meshio_to_vtk_type, vtk_to_m
 from meshio.abaqus._abaqus import abaqus_to_meshio_type
 from meshio.vtk import _vtk_51
 
-from lrsa_geo.data import mesh_vtk_child
-from lrsa_geo.data.mesh_cells import LINE, POLYGON, QUAD, TRIANGLE, Blocks, blocks_from_offsets
-from lrsa_geo.data.mesh_checks import MeshError
-from lrsa_geo.data.mesh_vtk_xml import read_vtk_xml
+from lrsa_geo.mesh import vtk_child
+from lrsa_geo.mesh.cells import LINE, POLYGON, QUAD, TRIANGLE, Blocks, blocks_from_offsets
+from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.vtk_xml import read_vtk_xml
 
 # What meshio 5.3 lacks: cells that it numbers but cannot build, data types of VTK 5.1 files, and
 # common plane, axisymmetric and shell elements of Abaqus.
@@ -300,7 +300,7 @@ def _read_pyvista(path: Path, step: int) -> RawMesh:
     seconds = 20 + path.stat().st_size / 1e6 if one_file else 600
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "mesh.npz")
-        child = [sys.executable, mesh_vtk_child.__file__, str(path.absolute()), str(step), str(out)]
+        child = [sys.executable, vtk_child.__file__, str(path.absolute()), str(step), str(out)]
         done = subprocess.run(
             child,
             cwd=folder,

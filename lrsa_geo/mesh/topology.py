@@ -1,6 +1,6 @@
 """How the cells of a mesh hang together: edges between nodes, and the facets that bound it.
 
-Conventions of nodes and cell types are those of :mod:`lrsa_geo.data.mesh_cells`.
+Conventions of nodes and cell types are those of :mod:`lrsa_geo.mesh.cells`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lrsa_geo.data.mesh_cells import cell_dimensions, shape_groups
+from lrsa_geo.mesh.cells import cell_dimensions, shape_groups
 
 Tuples = tuple[tuple[int, ...], ...]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data.mesh_cells import (
+from lrsa_geo.mesh.cells import (
     QUAD,
     cell_dimensions,
     cell_measures,
@@ -23,7 +23,7 @@ from lrsa_geo.data.mesh_cells import (
     shape_groups,
     table_of,
 )
-from lrsa_geo.data.topology import mesh_edges
+from lrsa_geo.mesh.topology import mesh_edges
 
 
 class CellsToEdges(BaseTransform):

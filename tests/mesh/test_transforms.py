@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
-from lrsa_geo.data import (
+from lrsa_geo.mesh import (
     BoundaryNodes,
     CellsToEdges,
     DistanceToBoundary,
@@ -24,7 +24,7 @@ from lrsa_geo.data import (
     read_mesh,
     surface_polygons,
 )
-from lrsa_geo.data.surfaces import nearest_points
+from lrsa_geo.mesh.surfaces import nearest_points
 
 pyvista = pytest.importorskip("pyvista")
 gmsh = pytest.importorskip("gmsh")
@@ -212,7 +212,7 @@ def test_the_measures_of_a_cell_add_up_to_it(name):
     sizes = grid.compute_cell_sizes()
     expected = max(float(sizes[key][0]) for key in ("Length", "Area", "Volume"))
     if name in ("Polygon", "TriangleStrip") or name in SECOND_ORDER:
-        from lrsa_geo.data.mesh_cells import cell_measures  # VTK integrates curved cells
+        from lrsa_geo.mesh.cells import cell_measures
 
         expected = float(
             cell_measures(data.pos.numpy(), data.cells.numpy(), data.cell_types.numpy())[0]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import h5py
 
-from lrsa_geo.data.files import atomic_path
-from lrsa_geo.data.store import MeshStore
-from lrsa_geo.data.store_format import VERSION, datasets_of, digest
-from lrsa_geo.data.store_write import pack
+from lrsa_geo.data.store.format import VERSION, datasets_of, digest
+from lrsa_geo.data.store.store import MeshStore
+from lrsa_geo.data.store.write import pack
+from lrsa_geo.files import atomic_path
 
 
 def _lay_out_contiguously(old: h5py.File, new: h5py.File) -> None:

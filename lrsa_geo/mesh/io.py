@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data.files import atomic_path
-from lrsa_geo.data.mesh_cells import (
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh.cells import (
     VERTEX,
     cell_dimensions,
     cell_measures,
@@ -38,8 +38,8 @@ from lrsa_geo.data.mesh_cells import (
     to_blocks,
     to_table,
 )
-from lrsa_geo.data.mesh_checks import MeshError, check_file, check_header
-from lrsa_geo.data.mesh_formats import READERS, RawMesh, quiet, to_meshio
+from lrsa_geo.mesh.checks import MeshError, check_file, check_header
+from lrsa_geo.mesh.formats import READERS, RawMesh, quiet, to_meshio
 
 __all__ = [
     "MESH_SUFFIXES",

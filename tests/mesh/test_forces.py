@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import Delaunay
 from torch_geometric.data import Data
 
-from lrsa_geo.data import pressure_force
+from lrsa_geo.mesh import pressure_force
 
 
 def block(dim: int, seed: int = 0) -> Data:

@@ -3,7 +3,7 @@
 VTK's readers end the process on some damaged files, or never end; a child can be survived and
 stopped. It imports nothing of this library, so that it starts fast::
 
-    python mesh_vtk_child.py FILE STEP OUT.npz
+    python vtk_child.py FILE STEP OUT.npz
 """
 
 from __future__ import annotations

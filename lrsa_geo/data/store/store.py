@@ -1,4 +1,4 @@
-"""MeshStore: many meshes of different sizes in one HDF5 file (layout: ``store_format.py``)."""
+"""MeshStore: many meshes of different sizes in one HDF5 file (layout: ``format.py``)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data.fields import Field, Fields
-from lrsa_geo.data.files import atomic_path
-from lrsa_geo.data.store_format import (
+from lrsa_geo.data.store.format import (
     FORMAT,
     KIND_OF_ARRAY,
     KINDS,
-    NAMED_ARRAYS,
     VERSION,
     StoreError,
     datasets_of,
     digest,
 )
-from lrsa_geo.data.store_write import COMPRESSIONS, Spool, write_file
-
-__all__ = ["FORMAT", "NAMED_ARRAYS", "VERSION", "MeshStore", "StoreError"]
+from lrsa_geo.data.store.write import COMPRESSIONS, Spool, write_file
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh.fields import Field, Fields
 
 _CHUNK_CACHE_BYTES = 1 << 20  # of each compressed array in each process
 RESIDENT_BYTES = 1 << 30  # of a mapped file in the memory of a process, see _OpenFile.graph
@@ -56,7 +53,7 @@ class MeshStore:
             :meth:`append` added.
         sha256: digest of the contents, see :meth:`verify`.
         version: format version of the file; 1 is read more slowly, see
-            :func:`lrsa_geo.data.store_migrate.migrate`.
+            :func:`lrsa_geo.data.migrate`.
 
     Raises:
         StoreError: the file is missing, is not a MeshStore, or has a newer format version.

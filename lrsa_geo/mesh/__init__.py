@@ -1,0 +1,72 @@
+"""Mesh files and geometry: reading, writing, cells, topology, surfaces, measures, transforms."""
+
+from lrsa_geo.mesh.augment import (
+    Axis,
+    NormalizePositions,
+    RandomRotation,
+    RandomScaling,
+    mirrored,
+    turned,
+)
+from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit, total_width
+from lrsa_geo.mesh.io import (
+    MESH_SUFFIXES,
+    WRITTEN_SUFFIXES,
+    MeshError,
+    cell_to_node,
+    node_to_cell,
+    read_mesh,
+    write_mesh,
+)
+from lrsa_geo.mesh.query import with_query_points
+from lrsa_geo.mesh.surfaces import (
+    BoundaryNodes,
+    DistanceToBoundary,
+    SurfaceNormals,
+    pressure_force,
+    surface_polygons,
+)
+from lrsa_geo.mesh.topology import boundary_facets, mesh_edges
+from lrsa_geo.mesh.transforms import (
+    CellsToEdges,
+    EdgeGeometry,
+    KNNEdges,
+    NodeMeasure,
+    RadiusEdges,
+    with_edges,
+)
+
+__all__ = [
+    "MESH_SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "Axis",
+    "BoundaryNodes",
+    "CellsToEdges",
+    "DistanceToBoundary",
+    "EdgeGeometry",
+    "Field",
+    "Fields",
+    "KNNEdges",
+    "MeshError",
+    "NodeMeasure",
+    "NormalizePositions",
+    "RadiusEdges",
+    "RandomRotation",
+    "RandomScaling",
+    "SurfaceNormals",
+    "boundary_facets",
+    "cell_to_node",
+    "column_slices",
+    "mesh_edges",
+    "mirrored",
+    "node_to_cell",
+    "pressure_force",
+    "read_mesh",
+    "split_unit",
+    "surface_polygons",
+    "total_width",
+    "turned",
+    "with_edges",
+    "with_query_points",
+    "write_mesh",
+]
