@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lrsa_geo.data import split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.mesh import Axis
+from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.surrogate import ModelConfig
 
 
@@ -130,6 +131,7 @@ class TrainConfig:
         seed: of the initial weights and the order of the batches.
         data: where the graphs come from.
         model: sizes of the network.
+        objective: loss and reported errors.
         optim: optimiser and schedule.
         trainer: flags of ``lightning.Trainer``.
     """
@@ -138,6 +140,7 @@ class TrainConfig:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 

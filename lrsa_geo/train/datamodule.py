@@ -112,7 +112,7 @@ class StoreDataModule(lightning.LightningDataModule):
     Args:
         store: the graphs.
         config: batch size, split, workers.
-        arrays: arrays that the model reads.
+        arrays: arrays that the model and its objective read.
         seed: of the order of the training graphs.
     """
 
@@ -120,7 +120,7 @@ class StoreDataModule(lightning.LightningDataModule):
         super().__init__()
         self.store = store
         self.config = config
-        self.arrays = [*arrays, "y"]
+        self.arrays = list(dict.fromkeys(arrays))
         self.seed = seed
         groups = group_numbers(store) if config.split.group else None
         self.split = split_of(config, len(store), groups)
