@@ -7,11 +7,13 @@ from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.split import (
     Split,
+    SplitConfig,
     SplitRule,
     fill_parts,
     geometry_keys,
     group_numbers,
     make_split,
+    split_in_order,
     split_path,
     together,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "MeshStore",
     "Normalizer",
     "Split",
+    "SplitConfig",
     "SplitRule",
     "StoreError",
     "check_store",
@@ -35,6 +38,7 @@ __all__ = [
     "make_split",
     "migrate",
     "reader_for",
+    "split_in_order",
     "split_path",
     "together",
 ]

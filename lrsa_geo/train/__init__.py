@@ -1,9 +1,9 @@
 """Training, testing and predicting: Lightning's loop around a surrogate."""
 
+from lrsa_geo.data import SplitConfig
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
-    SplitConfig,
     TrainConfig,
     TrainerConfig,
     add_config_arguments,

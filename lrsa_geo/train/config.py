@@ -12,34 +12,11 @@ from typing import Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from lrsa_geo.data import split_path
+from lrsa_geo.data import SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.mesh import Axis
 from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.surrogate import ModelConfig
-
-
-@dataclass
-class SplitConfig:
-    """How many graphs are trained on, watched, and tested on; the three never overlap.
-
-    Numbers below 1 are shares of the store, from 1 on they are counts. Training graphs are taken
-    from the front, test graphs from the end, validation graphs from just before those.
-
-    Args:
-        train: graphs to train on.
-        val: graphs whose error is shown during training. Nothing is chosen by it.
-        test: graphs for the figures of the finished model.
-        shuffle: mix the graphs (with a fixed seed) first; right unless their order is random.
-        group: graphs with the same number in the array ``group`` (airfoils of one family) are all
-            in one part; the numbers above hold about.
-    """
-
-    train: float = 0.8
-    val: float = 0.05
-    test: float = 0.15
-    shuffle: bool = True
-    group: bool = False
 
 
 @dataclass

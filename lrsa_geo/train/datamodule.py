@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
-import torch
 from torch.utils.data import Dataset, DistributedSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import MeshStore, Split, fill_parts, group_numbers, together
+from lrsa_geo.data import MeshStore, Split, make_split
 from lrsa_geo.mesh import Axis, mirrored, with_edges
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 
 
-def split_of(config: DataConfig, num_graphs: int, groups: Sequence[int] | None = None) -> Split:
-    """The parts of a store of ``num_graphs`` graphs that a configuration asks for.
-
-    ``groups`` are their numbers in ``group``, if the parts must not share one.
+def split_of(config: DataConfig, store: MeshStore) -> Split:
+    """The parts of a store: those of ``split_file`` if there is one, or of ``split``.
 
     Raises:
-        ValueError: it asks for more graphs than there are, or for none to train on.
+        ValueError: it asks for what the store does not have.
     """
     if config.split_file is not None:
-        return Split.load(config.split_file, num_graphs)
-    counts = {}
-    for part in ("train", "val", "test"):
-        wanted = getattr(config.split, part)
-        if wanted < 0:
-            raise ValueError(f"data.split.{part} is {wanted}, expected a count or a share")
-        counts[part] = int(wanted) if wanted >= 1 else round(wanted * num_graphs)
-    if sum(counts.values()) > num_graphs or not counts["train"]:
-        raise ValueError(
-            f"data.split asks for {counts} graphs, the store has {num_graphs}; lower the"
-            " numbers (below 1 they are shares) and leave at least one graph to train on"
-        )
-    graphs = list(range(num_graphs))
-    if config.split.shuffle:
-        graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
-    if groups is not None:
-        rest = together(graphs, groups)
-        test, val = fill_parts(rest, [counts["test"], counts["val"]])
-        train = [graph for group in rest for graph in group]
-        return Split(train[: counts["train"]], val, test)
-    first_test = num_graphs - counts["test"]
-    return Split(
-        graphs[: counts["train"]],
-        graphs[first_test - counts["val"] : first_test],
-        graphs[first_test:],
-    )
+        return Split.load(config.split_file, len(store))
+    return make_split(store, config.split)
 
 
 class StoreSubset(Dataset):
@@ -122,8 +94,7 @@ class StoreDataModule(lightning.LightningDataModule):
         self.config = config
         self.arrays = list(dict.fromkeys(arrays))
         self.seed = seed
-        groups = group_numbers(store) if config.split.group else None
-        self.split = split_of(config, len(store), groups)
+        self.split = split_of(config, store)
 
     def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
         mirrors = self.config.mirrors if train else None

@@ -16,8 +16,6 @@ import lightning
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from lrsa_geo.data import MeshStore, StoreError
@@ -40,7 +38,7 @@ from lrsa_geo.train import (
     train,
     unused_run,
 )
-from lrsa_geo.train.datamodule import StoreDataModule, split_of
+from lrsa_geo.train.datamodule import StoreDataModule
 
 
 def small_config(path: Path, **trainer: object) -> TrainConfig:
@@ -252,29 +250,6 @@ def test_batches_depend_on_seed_and_epoch_alone(cells):
     assert epochs(0, 3) == epochs(0, 3)
     assert epochs(0, 3) != epochs(0, 4)
     assert epochs(0, 3) != epochs(1, 3)
-
-
-@given(
-    num_graphs=st.integers(1, 500),
-    train=st.floats(0.1, 0.8),
-    test=st.floats(0, 0.2),
-    shuffle=st.booleans(),
-)
-def test_splits_never_overlap(num_graphs, train, test, shuffle):
-    if round(train * num_graphs) == 0:
-        with pytest.raises(ValueError, match="at least one graph to train on"):
-            split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
-        return
-    split = split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
-    together = split.train + split.val + split.test
-    assert len(together) == len(set(together))
-    assert set(together) <= set(range(num_graphs))
-
-
-@pytest.mark.parametrize("split", [SplitConfig(20, 5, 5), SplitConfig(-1, 0, 0)])
-def test_impossible_splits(split):
-    with pytest.raises(ValueError, match=r"data\.split"):
-        split_of(DataConfig(split=split), 24)
 
 
 def test_configurations_survive_their_file(tmp_path):
