@@ -1,7 +1,9 @@
 """Graphs from meshes: reading, stores, splits, normalisation, data sets; no layers, no training."""
 
+from lrsa_geo.data.augment import Mirror, transform_of
 from lrsa_geo.data.check import Finding, check_store
 from lrsa_geo.data.collect import CondTable, collect
+from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.info import describe
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
@@ -24,10 +26,12 @@ __all__ = [
     "Finding",
     "GraphReader",
     "MeshStore",
+    "Mirror",
     "Normalizer",
     "Split",
     "SplitConfig",
     "SplitRule",
+    "StoreDataset",
     "StoreError",
     "check_store",
     "collect",
@@ -41,4 +45,5 @@ __all__ = [
     "split_in_order",
     "split_path",
     "together",
+    "transform_of",
 ]

@@ -38,10 +38,11 @@ class Affine(nn.Module):
 
 
 class Positions(Affine):
-    """The same in double precision, for positions: a mesh may be small and far from the origin.
+    """The same for positions: a mesh may be small and far from the origin.
 
     ``shift`` and ``scale`` stay float64 whatever the model is cast to (float32 on devices without
-    double precision); the result has the precision of the model.
+    double precision). Positions in double precision are shifted in it; the result has the precision
+    of the model.
     """
 
     _model: Tensor
@@ -60,7 +61,9 @@ class Positions(Affine):
 
     def forward(self, x: Tensor) -> Tensor:
         """Physical to normalised."""
-        return super().forward(x.to(self.shift.dtype)).to(self._model.dtype)
+        precise = torch.promote_types(x.dtype, self._model.dtype)
+        normalised = (x.to(precise) - self.shift.to(precise)) / self.scale.to(precise)
+        return normalised.to(self._model.dtype)
 
 
 class Normalizer(nn.Module):

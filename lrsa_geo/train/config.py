@@ -7,14 +7,13 @@ import difflib
 from argparse import ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from lrsa_geo.data import SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
-from lrsa_geo.mesh import Axis
 from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.surrogate import ModelConfig
 
@@ -34,8 +33,9 @@ class DataConfig:
         in_memory: keep the graphs in memory after the first epoch.
         surface: boundary markers of the nodes on which the error is reported on its own; empty for
             all but 0.
-        mirrors: symmetry planes of the problem, axis: position, such as {x: 0.5}; each doubles the
-            training graphs with their mirror images.
+        augment: transforms of the training graphs, name and arguments of each: "Mirror", those of
+            lrsa_geo.mesh and of torch_geometric.transforms, such as [{name: RandomRotation}].
+            Mirror doubles the graphs for every symmetry plane: {name: Mirror, planes: {x: 0.5}}.
     """
 
     path: str = "data.h5"
@@ -47,7 +47,7 @@ class DataConfig:
     num_workers: int = 0
     in_memory: bool = True
     surface: list[int] = field(default_factory=list)
-    mirrors: dict[Axis, float] = field(default_factory=dict)
+    augment: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
