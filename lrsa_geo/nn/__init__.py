@@ -1,5 +1,6 @@
 """Layers and models: torch and PyTorch Geometric only."""
 
+from lrsa_geo.nn import mixers
 from lrsa_geo.nn.block import LRSABlock, MixerBlock
 from lrsa_geo.nn.condition import Condition
 from lrsa_geo.nn.config import OperatorConfig, Order
@@ -7,37 +8,23 @@ from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.layout import EdgeLayout, GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
 from lrsa_geo.nn.mesh_conv import MeshConv
-from lrsa_geo.nn.mixers import (
-    LRSA,
-    MIXERS,
-    LatentBlock,
-    LowRankMixer,
-    PhysicsAttention,
-    Summary,
-    WeightedSums,
-)
+from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
 
 __all__ = [
-    "LRSA",
-    "MIXERS",
     "Condition",
     "EdgeLayout",
     "FourierEncoding",
     "GeometryOperator",
     "GraphLayout",
     "LRSABlock",
-    "LatentBlock",
     "LocalLayer",
-    "LowRankMixer",
     "MeshConv",
     "MixerBlock",
     "NodeLayout",
     "NodeModule",
     "OperatorConfig",
     "Order",
-    "PhysicsAttention",
-    "Summary",
-    "WeightedSums",
+    *mixers.__all__,
 ]
