@@ -6,9 +6,10 @@ torch is left out: its CPU build comes first, as `constraints.txt` names it.
 from __future__ import annotations
 
 import re
-import tomllib
 from itertools import chain
 from pathlib import Path
+
+import tomllib
 
 
 def main() -> None:

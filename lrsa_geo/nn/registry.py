@@ -12,6 +12,8 @@ from torch import nn
 def accepted(kind: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the given arguments that a class or factory names in its signature."""
     names = inspect.signature(kind).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in names.values()) and not inspect.isclass(kind):
+        return dict(given)  # a factory that takes whatever there is
     return {name: value for name, value in given.items() if name in names}
 
 

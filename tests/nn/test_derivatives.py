@@ -22,6 +22,7 @@ from lrsa_geo.nn import (
 )
 from lrsa_geo.nn.attention import attend
 from lrsa_geo.nn.pointwise import RMSNorm
+from lrsa_geo.nn.registry import build
 
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 5, 0, 3, 6, 5], [1, 0, 3, 2, 5, 4, 2, 0, 5, 6]])
 BATCH = torch.tensor([0, 0, 0, 0, 1, 1, 1])
@@ -60,7 +61,8 @@ def layers() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
         "FourierEncoding": lambda x, p, w: encode(p),
     }
     for name, mixer in MIXERS.items():
-        block = used(MixerBlock(CHANNELS, mixer(CHANNELS, 2, num_latents=3)))
+        sizes = {"channels": CHANNELS, "heads": 2, "num_latents": 3}
+        block = used(MixerBlock(CHANNELS, build(mixer, sizes, "mixer")))
         functions[name] = lambda x, p, w, block=block: block(x, BATCH, measure=w)
     for name in (*MIXERS, "none"):
         sizes = {"channels": 6, "depth": 2, "heads": 2, "num_latents": 3, "fourier_octaves": 1}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lrsa_geo.nn import LRSA, MIXERS, GeometryOperator, LowRankMixer, NodeLayout
+from lrsa_geo.nn.registry import build
 
 CHANNELS = 12
 SIZES = st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(any)
@@ -20,7 +21,8 @@ NAMES = pytest.mark.parametrize("name", MIXERS)
 
 def make(name: str, dtype: torch.dtype = torch.float64) -> LowRankMixer:
     torch.manual_seed(0)
-    layer = MIXERS[name](CHANNELS, 3, num_latents=5)
+    sizes = {"channels": CHANNELS, "heads": 3, "num_latents": 5}
+    layer = build(MIXERS[name], sizes, "mixer")
     for parameter in layer.parameters():  # a layer in use differs from its start
         parameter.data += 0.1 * torch.randn_like(parameter)
     return layer.to(dtype)
@@ -213,7 +215,7 @@ def test_a_condition_enters_through_the_latents(name):
 @NAMES
 def test_a_mixer_by_its_name_its_class_or_a_factory(name):
     sizes = {"channels": 12, "depth": 1, "heads": 3, "num_latents": 5}
-    kinds = [name, MIXERS[name], lambda channels, heads: MIXERS[name](channels, heads, 5)]
+    kinds = [name, MIXERS[name], lambda **sizes: build(MIXERS[name], sizes, name)]
     pos, outputs = torch.rand(9, 2), []
     for kind in kinds:
         torch.manual_seed(0)
@@ -225,7 +227,7 @@ def test_a_mixer_by_its_name_its_class_or_a_factory(name):
 @pytest.mark.parametrize(
     ("mixer", "message"),
     [
-        ("lrsb", r"`mixer` is 'lrsb', expected one of \['lrsa', "),
+        ("lrsb", r"`mixer` is 'lrsb', expected one of \[.*'lrsa'"),
         (lambda channels, secret: LRSA(channels), "needs more than channels, heads"),
         (
             lambda channels: torch.nn.Linear(channels, channels),
