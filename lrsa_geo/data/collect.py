@@ -15,9 +15,9 @@ from torch_geometric.data import Data
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.jobs import Failure, Parts, SampleError
-from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import split_unit
-from lrsa_geo.mesh.io import read_mesh
+from lrsa_geo.mesh.read import read_mesh
 
 
 @dataclass(frozen=True)

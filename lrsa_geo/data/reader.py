@@ -12,10 +12,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.mesh.cells import cell_dimensions, table_of
-from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.averages import cell_to_node
+from lrsa_geo.mesh.cells import cell_dimensions
+from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, split_unit
-from lrsa_geo.mesh.io import cell_to_node, read_mesh
+from lrsa_geo.mesh.mesh_data import table_of
+from lrsa_geo.mesh.read import read_mesh
 from lrsa_geo.mesh.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
 from lrsa_geo.mesh.transforms import NodeMeasure
 

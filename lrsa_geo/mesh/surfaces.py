@@ -14,7 +14,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.mesh.cells import cell_dimensions, corner_counts, table_of
+from lrsa_geo.mesh.cells import cell_dimensions, corner_counts
+from lrsa_geo.mesh.mesh_data import positions_of, table_of
 from lrsa_geo.mesh.topology import boundary_facets
 
 _BOXES = 64  # along each axis
@@ -55,7 +56,7 @@ class SurfaceNormals(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Set ``normal``, of the type of ``pos``."""
         cells, cell_types = _cells(data)
-        pos = data.pos.detach().cpu().double().numpy()
+        pos = positions_of(data)
         dimensions = cell_dimensions(cell_types)
         dim = int(dimensions.max())
         if dim == pos.shape[1]:
@@ -123,7 +124,7 @@ def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
     if pressure.shape != (len(data.pos),):
         raise ValueError(f"`pressure` has shape {list(pressure.shape)}, expected [{len(data.pos)}]")
     cells, cell_types = _cells(data)
-    pos = data.pos.detach().cpu().double().numpy()
+    pos = positions_of(data)
     corners, vectors = _outward_vectors(pos, cells, cell_types)
     marked = ((data.boundary.cpu().numpy()[corners] == marker) | (corners < 0)).all(1)
     if not marked.any():
@@ -158,7 +159,7 @@ class DistanceToBoundary(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Set ``boundary_distance`` and ``boundary_offset``, of the type of ``pos``."""
         cells, cell_types = _cells(data)
-        pos = data.pos.detach().cpu().double().numpy()
+        pos = positions_of(data)
         facets = boundary_facets(cells, cell_types, len(pos)).corners
         if self.marker is not None:
             has_marker = data.boundary.cpu().numpy() == self.marker

@@ -21,8 +21,8 @@ from lrsa_geo.mesh.cells import (
     cell_measures,
     corner_counts,
     shape_groups,
-    table_of,
 )
+from lrsa_geo.mesh.mesh_data import positions_of, table_of
 from lrsa_geo.mesh.topology import mesh_edges
 
 
@@ -60,7 +60,7 @@ class KNNEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Set ``edge_index``."""
-        _, source = _neighbours(_positions(data), self.k)
+        _, source = _neighbours(positions_of(data), self.k)
         target = np.repeat(np.arange(len(source)), source.shape[1])
         data.edge_index = torch.from_numpy(np.stack([source.reshape(-1), target]))
         return data
@@ -85,7 +85,7 @@ class RadiusEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Set ``edge_index``."""
-        pos = _positions(data)
+        pos = positions_of(data)
         tree = cKDTree(pos, balanced_tree=False)
         probe = pos[:: max(1, len(pos) // 1000)]
         found = tree.query_ball_point(probe, self.radius, return_length=True)
@@ -168,9 +168,9 @@ class NodeMeasure(BaseTransform):
         """Set ``measure``, of the type of ``pos``."""
         cells, cell_types = table_of(data)
         if len(cells) and cell_dimensions(cell_types).max() > 0:
-            measure = _lumped(_positions(data), cells, cell_types)
+            measure = _lumped(positions_of(data), cells, cell_types)
         else:
-            measure = self._estimated(_positions(data))
+            measure = self._estimated(positions_of(data))
         data.measure = torch.from_numpy(measure).to(data.pos)
         return data
 
@@ -242,4 +242,4 @@ def _both_directions(pairs: np.ndarray, num_nodes: int) -> Tensor:
 
 
 def _positions(data: Data) -> np.ndarray:
-    return data.pos.detach().cpu().double().numpy()
+    return positions_of(data)
