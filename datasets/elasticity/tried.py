@@ -53,7 +53,7 @@ def short_config(file: str) -> TrainConfig:
     config = parse_config(find_config("elasticity"))
     config.data.path = file
     config.data.split.train = 240
-    config.data.mirrors = {}
+    config.data.augment = []
     config.trainer.max_epochs = 4
     config.trainer.enable_progress_bar = False
     return config

@@ -190,7 +190,3 @@ def _print_report(report: dict[str, Any], folder: Path) -> None:
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     print(f"{report['parameters']:,} parameters; {seconds}")
     print(f"figures and pictures: {folder}/metrics.json, {folder}/pictures/")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import glob
 import re
@@ -257,28 +258,20 @@ def _check(argv: list[str]) -> None:
 
 
 def _split(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, SplitRule, make_split, split_path
+    from lrsa_geo.data import MeshStore, SplitConfig, make_split, split_path
 
     parser = Parser(
         "lrsa-geo data split",
         "FILE [options]",
-        "Choose which graphs train, are watched and test. FILE.split.json keeps it, and\n"
+        "Choose which graphs are for training, validation and test. FILE.split.json keeps it, and\n"
         "`lrsa-geo train FILE.h5` uses it.",
     )
     parser.add_argument("file", type=str, help="MeshStore (.h5)")
-    parser.add_argument(
-        "--by",
-        type=SplitRule,
-        default="random",
-        help="random; geometry: graphs on one mesh stay together; group: those with the same number"
-        " in their array `group` do; nodes: test the largest meshes",
-    )
-    parser.add_argument("--val", type=float, default=0.05, help="share to watch")
-    parser.add_argument("--test", type=float, default=0.15, help="share to test on")
-    parser.add_argument("--seed", type=int, default=0, help="of the random order")
-    values = parser.parse_args(argv)
+    parser.add_class_arguments(SplitConfig)
+    values = parser.instantiate(parser.parse_args(argv))
+    config = SplitConfig(**{f.name: values[f.name] for f in dataclasses.fields(SplitConfig)})
     store = MeshStore(values.file)
-    split = make_split(store, values.by, values.val, values.test, values.seed)
+    split = make_split(store, config)
     path = split_path(store.path)
     split.save(path)
-    print(f"{path}: {len(split.train)} train, {len(split.val)} watched, {len(split.test)} test")
+    print(f"{path}: {split}")

@@ -1,17 +1,21 @@
 """Graphs from meshes: reading, stores, splits, normalisation, data sets; no layers, no training."""
 
+from lrsa_geo.data.augment import Mirror, transform_of
 from lrsa_geo.data.check import Finding, check_store
 from lrsa_geo.data.collect import CondTable, collect
+from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.info import describe
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.split import (
     Split,
+    SplitConfig,
     SplitRule,
     fill_parts,
     geometry_keys,
     group_numbers,
     make_split,
+    split_in_order,
     split_path,
     together,
 )
@@ -22,9 +26,12 @@ __all__ = [
     "Finding",
     "GraphReader",
     "MeshStore",
+    "Mirror",
     "Normalizer",
     "Split",
+    "SplitConfig",
     "SplitRule",
+    "StoreDataset",
     "StoreError",
     "check_store",
     "collect",
@@ -35,6 +42,8 @@ __all__ = [
     "make_split",
     "migrate",
     "reader_for",
+    "split_in_order",
     "split_path",
     "together",
+    "transform_of",
 ]

@@ -1,6 +1,9 @@
-"""Statistics of a training split, kept with the model that was trained on them."""
+"""Normalisation by the statistics of the training graphs, which are kept with the model."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +37,35 @@ class Affine(nn.Module):
         return x * self.scale + self.shift
 
 
+class Positions(Affine):
+    """The same for positions: a mesh may be small and far from the origin.
+
+    ``shift`` and ``scale`` stay float64 whatever the model is cast to (float32 on devices without
+    double precision). Positions in double precision are shifted in it; the result has the precision
+    of the model.
+    """
+
+    _model: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.shift, self.scale = self.shift.double(), self.scale.double()
+        self.register_buffer("_model", torch.empty(0), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Positions:
+        self._model = fn(self._model)
+        device = self._model.device
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self.shift, self.scale = self.shift.to(device, precise), self.scale.to(device, precise)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Physical to normalised."""
+        precise = torch.promote_types(x.dtype, self._model.dtype)
+        normalised = (x.to(precise) - self.shift.to(precise)) / self.scale.to(precise)
+        return normalised.to(self._model.dtype)
+
+
 class Normalizer(nn.Module):
     """Makes inputs of order one, and physical values of a network's outputs.
 
@@ -46,35 +78,103 @@ class Normalizer(nn.Module):
     Args:
         pos_dim: D.
         fields: columns of ``x``, ``y`` and ``cond``.
+
+    Attributes:
+        y_rms: ``[number of fields]`` root mean square of each target, over nodes; 1 where it is 0.
     """
+
+    y_rms: Tensor
 
     def __init__(self, pos_dim: int, fields: dict[str, Fields]) -> None:
         super().__init__()
         self.fields = fields
-        self.pos = Affine(pos_dim)
+        self.pos = Positions(pos_dim)
         self.x = Affine(total_width(fields.get("x", ())))
         self.y = Affine(total_width(fields.get("y", ())))
         self.cond = Affine(total_width(fields.get("cond", ())))
+        self.register_buffer("y_rms", torch.ones(len(fields.get("y", ()))))
 
     def fit(
-        self, store: MeshStore, indices: list[int], *, relative_positions: bool = False
+        self, store: MeshStore, indices: Iterable[int], *, relative_positions: bool = False
     ) -> None:
         """Take the statistics of the graphs ``indices`` of a store; no other graph is read.
 
-        With ``relative_positions`` each graph counts from its own mean position.
+        One graph is in memory at a time. Sums are merged in float64 (Chan, Golub, LeVeque 1983).
+
+        Args:
+            store: the graphs.
+            indices: which of them.
+            relative_positions: each graph counts from its own mean position.
+
+        Raises:
+            ValueError: there is no graph, or none with a node.
         """
-        graphs = [store[i] for i in indices]
-        places = [data.pos.double() for data in graphs]
-        if relative_positions:
-            places = [pos - pos.mean(0) for pos in places]
-        pos = torch.cat(places)
-        low, high = pos.amin(0), pos.amax(0)
+        moments = {array: Moments() for array in self.fields}
+        low: Tensor | None = None
+        high = torch.empty(0)
+        for index in indices:
+            graph = store.arrays_of(index, ["pos", *self.fields])
+            pos = graph["pos"].double()
+            if relative_positions:
+                pos = pos - pos.mean(0)
+            if len(pos):
+                ends = pos.amin(0), pos.amax(0)
+                low = ends[0] if low is None else torch.minimum(low, ends[0])
+                high = torch.maximum(high, ends[1]) if len(high) else ends[1]
+            for array, of_array in moments.items():
+                of_array.add(graph[array])
+        if low is None:
+            raise ValueError(f"{store.path}: no graph with a node to take statistics of")
         self.pos.set((low + high) / 2, ((high - low).max() / 2).expand(len(low)))
-        for array in self.fields:
-            values = torch.cat([data[array] for data in graphs]).double()
-            mean = values.nanmean(0)
-            scale = (values - mean).square().nanmean(0).sqrt()
+        for array, of_array in moments.items():
+            scale = of_array.variance.sqrt()
             if array == "y":
-                for columns in column_slices(self.fields["y"]).values():
-                    scale[columns] = scale[columns].square().mean().sqrt()
-            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(mean, scale)
+                columns = column_slices(self.fields["y"]).values()
+                for of_field in columns:
+                    scale[of_field] = scale[of_field].square().mean().sqrt()
+                squares = of_array.mean.square() + of_array.variance
+                rms = torch.stack([squares[of_field].sum() for of_field in columns]).sqrt()
+                self.y_rms.copy_(torch.where(rms > 0, rms, 1.0))
+            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(of_array.mean, scale)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Files of lrsa_geo 0.1 have no ``y_rms``: it follows from shift and scale."""
+        if f"{prefix}y_rms" not in state_dict and f"{prefix}y.shift" in state_dict:
+            shift, scale = state_dict[f"{prefix}y.shift"], state_dict[f"{prefix}y.scale"]
+            squares = shift.double().square() + scale.double().square()
+            columns = column_slices(self.fields.get("y", ())).values()
+            rms = [squares[of_field].sum().sqrt() for of_field in columns]
+            state_dict[f"{prefix}y_rms"] = torch.stack(rms) if rms else torch.ones(0)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class Moments:
+    """Mean and variance of columns whose rows come in portions; NaN does not count. float64.
+
+    Attributes:
+        count: ``[K]`` rows so far.
+        mean: ``[K]``; 0 where there is no row.
+    """
+
+    def __init__(self) -> None:
+        self.count = self.mean = self._squares = torch.zeros((), dtype=torch.float64)
+
+    def add(self, rows: Tensor) -> None:
+        """Count ``[R, K]`` more rows."""
+        rows = rows.double()
+        known = ~rows.isnan()
+        count = known.sum(0)
+        mean = rows.nan_to_num(0, torch.inf, -torch.inf).sum(0) / count.clamp(min=1)
+        squares = torch.where(known, rows - mean, 0).square().sum(0)
+        total = self.count + count
+        off = mean - self.mean
+        self._squares = self._squares + squares + off.square() * self.count * count / total.clamp(1)
+        self.mean = self.mean + off * count / total.clamp(min=1)
+        self.count = total
+
+    @property
+    def variance(self) -> Tensor:
+        """``[K]`` mean square distance from the mean."""
+        return self._squares / self.count.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Which graphs of a store train, are watched, and test: kept as JSON beside the store."""
+"""Splits: which graphs of a store are for training, validation and test."""
 
 from __future__ import annotations
 
@@ -10,12 +10,81 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import atomic_path
 
 SplitRule = Literal["random", "geometry", "group", "nodes"]
+
+
+@dataclass
+class SplitConfig:
+    """How many graphs are for training, validation and test; no graph is for two of them.
+
+    A whole number is a count, a number with a point a share of the store: 1 is one graph, 1.0 all
+    of them. Training graphs are taken from the front, test graphs from the end, validation graphs
+    from just before those.
+
+    Args:
+        train: graphs to train on; null for all that validation and test leave.
+        val: graphs whose error is shown during training. Nothing is chosen by it.
+        test: graphs for the figures of the finished model.
+        by: "random"; "geometry": graphs on the same mesh stay together, so that a test mesh was
+            never trained on; "group": graphs with the same number in the array ``group`` stay
+            together, such as the airfoils of one family; "nodes": the meshes with the most nodes
+            test, which shows how a model does on meshes larger than it knows. Where graphs stay
+            together the counts hold about.
+        shuffle: mix the graphs first; right unless their order is random.
+        seed: of the mixing.
+    """
+
+    train: int | float | None = None
+    val: int | float = 0.05
+    test: int | float = 0.15
+    by: SplitRule = "random"
+    shuffle: bool = True
+    seed: int = 0
+
+    def counts(self, num_graphs: int) -> tuple[int, int, int]:
+        """Graphs for training, validation and test, of a store of so many.
+
+        Raises:
+            ValueError: it asks for more graphs than there are, or a number is neither a count nor a
+                share.
+        """
+        shares = 0.0
+        for part in ("train", "val", "test"):
+            wanted = getattr(self, part)
+            if wanted is None and part == "train":
+                continue
+            if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted >= 0:
+                raise ValueError(f"split.{part} is {wanted}, expected a count or a share")
+            if isinstance(wanted, float) and wanted > 1:
+                raise ValueError(
+                    f"split.{part} is {wanted}, expected a share of 0.0 to 1.0; counts are whole"
+                    f" numbers, such as {round(wanted)}"
+                )
+            shares += wanted if isinstance(wanted, float) else 0
+        # Rounding may ask for a graph more than there are; graphs that are named may not.
+        test = _count(self.test, num_graphs)
+        val = _count(self.val, num_graphs)
+        train = 0 if self.train is None else _count(self.train, num_graphs)
+        named = sum(n for n in (self.train, self.val, self.test) if isinstance(n, int))
+        if shares > 1 + 1e-9 or named > num_graphs or (named and train + val + test > num_graphs):
+            raise ValueError(
+                f"split asks for {train} training, {val} validation and {test} test graphs, the"
+                f" store has {num_graphs}; lower the numbers"
+            )
+        val = min(val, num_graphs - test)
+        rest = num_graphs - test - val
+        all_named = isinstance(self.train, float) and abs(shares - 1) < 1e-9
+        return rest if self.train is None or all_named else min(train, rest), val, test
+
+
+def _count(wanted: int | float, num_graphs: int) -> int:
+    return wanted if isinstance(wanted, int) else round(wanted * num_graphs)
 
 
 @dataclass(frozen=True)
@@ -25,6 +94,10 @@ class Split:
     train: list[int]
     val: list[int]
     test: list[int]
+
+    def __str__(self) -> str:
+        parts = {"training": self.train, "validation": self.val, "test": self.test}
+        return ", ".join(f"{len(part) or 'no'} {name}" for name, part in parts.items()) + " graphs"
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -62,48 +135,42 @@ def split_path(store: str | Path) -> Path:
     return Path(store).with_suffix(".split.json")
 
 
-def make_split(
-    store: MeshStore,
-    by: SplitRule = "random",
-    val: float = 0.05,
-    test: float = 0.15,
-    seed: int = 0,
-) -> Split:
+def make_split(store: MeshStore, config: SplitConfig | None = None) -> Split:
     """Choose the parts of a store.
 
-    Args:
-        store: the graphs.
-        by: "random"; "geometry": graphs on the same mesh stay together, so that a test mesh was
-            never trained on; "group": graphs with the same number in the array ``group`` stay
-            together, such as the airfoils of one family; "nodes": the meshes with the most nodes
-            test, the next validate, which shows how a model does on meshes larger than it knows.
-        val: share of the graphs to watch.
-        test: share of the graphs to test on.
-        seed: of the random order.
-
     Raises:
-        ValueError: the shares leave a part empty that should not be.
+        ValueError: it asks for what the store does not have.
     """
-    if val < 0 or test < 0 or val + test >= 1:
-        raise ValueError(f"val is {val} and test is {test}, expected shares with a sum below 1")
-    order = np.random.default_rng(seed).permutation(len(store))
-    if by == "nodes":
-        groups = [[int(i)] for i in np.argsort(-store.num_nodes, kind="stable")]
-    elif by == "geometry":
-        groups = together(order, list(geometry_keys(store)))
-    elif by == "group":
-        groups = together(order, group_numbers(store))
-    else:
-        groups = [[int(i)] for i in order]
+    config = config or SplitConfig()
+    counts = config.counts(len(store))
+    if config.by == "nodes":
+        descending = np.argsort(-store.num_nodes, kind="stable").tolist()
+        return split_in_order(descending[::-1], counts)
+    order = list(range(len(store)))
+    if config.shuffle:
+        generator = torch.Generator().manual_seed(config.seed)
+        order = torch.randperm(len(store), generator=generator).tolist()
+    if config.by == "random":
+        return split_in_order(order, counts)
+    keys: Sequence[Hashable]
+    keys = list(geometry_keys(store)) if config.by == "geometry" else group_numbers(store)
+    groups = together(order, keys)
     num_groups = len(groups)
-    parts = fill_parts(groups, [round(share * len(store)) for share in (test, val)])
-    train = sorted(i for group in groups for i in group)
-    if not train or (test and not parts[0]):
+    test, val = fill_parts(groups, [counts[2], counts[1]])
+    train = [graph for group in groups for graph in group]
+    if counts[0] and not train:
         raise ValueError(
             f"{store.path}: {len(store)} graphs in {num_groups} groups are too few for a split by"
-            f" {by} with val {val} and test {test}"
+            f" {config.by} with val {config.val} and test {config.test}"
         )
-    return Split(train, sorted(parts[1]), sorted(parts[0]))
+    return Split(train if config.train is None else train[: counts[0]], val, test)
+
+
+def split_in_order(order: list[int], counts: tuple[int, int, int]) -> Split:
+    """So many graphs for training from the front, for test from the end, validation before."""
+    train, val, test = counts
+    first_test = len(order) - test
+    return Split(order[:train], order[first_test - val : first_test], order[first_test:])
 
 
 def together(order: Iterable[int], keys: Sequence[Hashable]) -> list[list[int]]:

@@ -76,9 +76,10 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
     for config in configs:
         store = prepare_store(config.data)
         surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
-        loaders = StoreDataModule(store, config.data, surrogate.arrays, seed=0)
+        objective = surrogate.objective(config.objective)
+        loaders = StoreDataModule(store, config.data, surrogate.arrays + objective.arrays, seed=0)
         batches = list(islice(loaders.train_dataloader(), 3))
-        module = SurrogateModule(surrogate, config.optim)
+        module = SurrogateModule(surrogate, config.optim, config.objective)
         runs.append((module, module.new_optimizer(), batches))
     seconds = [
         [
@@ -95,7 +96,7 @@ def _seconds_of_step(
 ) -> float:
     started = time.process_time()
     optimizer.zero_grad()
-    module.errors(batch).mean().backward()
+    module.loss(batch).backward()
     optimizer.step()
     return time.process_time() - started
 

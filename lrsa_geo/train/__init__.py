@@ -1,9 +1,9 @@
 """Training, testing and predicting: Lightning's loop around a surrogate."""
 
+from lrsa_geo.data import SplitConfig
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
-    SplitConfig,
     TrainConfig,
     TrainerConfig,
     add_config_arguments,
@@ -16,9 +16,10 @@ from lrsa_geo.train.config import (
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.evaluate import evaluate, write_json
 from lrsa_geo.train.folder import resumable_run, unused_run
-from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.losses import LOSSES, Comparison, Loss
 from lrsa_geo.train.module import NonFiniteLossError, SurrogateModule
 from lrsa_geo.train.muon import Muon
+from lrsa_geo.train.objective import Objective, ObjectiveConfig, relative_l2
 from lrsa_geo.train.predict import (
     Prediction,
     load_surrogate,
@@ -31,10 +32,15 @@ from lrsa_geo.train.run import train
 from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate
 
 __all__ = [
+    "LOSSES",
+    "Comparison",
     "DataConfig",
+    "Loss",
     "ModelConfig",
     "Muon",
     "NonFiniteLossError",
+    "Objective",
+    "ObjectiveConfig",
     "OptimConfig",
     "Prediction",
     "Signature",

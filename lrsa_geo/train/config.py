@@ -7,38 +7,15 @@ import difflib
 from argparse import ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from lrsa_geo.data import split_path
+from lrsa_geo.data import SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
-from lrsa_geo.mesh import Axis
+from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.surrogate import ModelConfig
-
-
-@dataclass
-class SplitConfig:
-    """How many graphs are trained on, watched, and tested on; the three never overlap.
-
-    Numbers below 1 are shares of the store, from 1 on they are counts. Training graphs are taken
-    from the front, test graphs from the end, validation graphs from just before those.
-
-    Args:
-        train: graphs to train on.
-        val: graphs whose error is shown during training. Nothing is chosen by it.
-        test: graphs for the figures of the finished model.
-        shuffle: mix the graphs (with a fixed seed) first; right unless their order is random.
-        group: graphs with the same number in the array ``group`` (airfoils of one family) are all
-            in one part; the numbers above hold about.
-    """
-
-    train: float = 0.8
-    val: float = 0.05
-    test: float = 0.15
-    shuffle: bool = True
-    group: bool = False
 
 
 @dataclass
@@ -56,8 +33,9 @@ class DataConfig:
         in_memory: keep the graphs in memory after the first epoch.
         surface: boundary markers of the nodes on which the error is reported on its own; empty for
             all but 0.
-        mirrors: symmetry planes of the problem, axis: position, such as {x: 0.5}; each doubles the
-            training graphs with their mirror images.
+        augment: transforms of the training graphs, name and arguments of each: "Mirror", those of
+            lrsa_geo.mesh and of torch_geometric.transforms, such as [{name: RandomRotation}].
+            Mirror doubles the graphs for every symmetry plane: {name: Mirror, planes: {x: 0.5}}.
     """
 
     path: str = "data.h5"
@@ -69,7 +47,7 @@ class DataConfig:
     num_workers: int = 0
     in_memory: bool = True
     surface: list[int] = field(default_factory=list)
-    mirrors: dict[Axis, float] = field(default_factory=dict)
+    augment: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -130,6 +108,7 @@ class TrainConfig:
         seed: of the initial weights and the order of the batches.
         data: where the graphs come from.
         model: sizes of the network.
+        objective: loss and reported errors.
         optim: optimiser and schedule.
         trainer: flags of ``lightning.Trainer``.
     """
@@ -138,6 +117,7 @@ class TrainConfig:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 

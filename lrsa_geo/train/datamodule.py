@@ -2,105 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import lightning
-import torch
-from torch.utils.data import Dataset, DistributedSampler
-from torch_geometric.data import Data
+from torch.utils.data import DistributedSampler
 from torch_geometric.loader import DataLoader
 
-from lrsa_geo.data import MeshStore, Split, fill_parts, group_numbers, together
-from lrsa_geo.mesh import Axis, mirrored, with_edges
+from lrsa_geo.data import MeshStore, Split, StoreDataset, make_split, transform_of
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 
 
-def split_of(config: DataConfig, num_graphs: int, groups: Sequence[int] | None = None) -> Split:
-    """The parts of a store of ``num_graphs`` graphs that a configuration asks for.
-
-    ``groups`` are their numbers in ``group``, if the parts must not share one.
+def split_of(config: DataConfig, store: MeshStore) -> Split:
+    """The parts of a store: those of ``split_file`` if there is one, or of ``split``.
 
     Raises:
-        ValueError: it asks for more graphs than there are, or for none to train on.
+        ValueError: it asks for what the store does not have.
     """
     if config.split_file is not None:
-        return Split.load(config.split_file, num_graphs)
-    counts = {}
-    for part in ("train", "val", "test"):
-        wanted = getattr(config.split, part)
-        if wanted < 0:
-            raise ValueError(f"data.split.{part} is {wanted}, expected a count or a share")
-        counts[part] = int(wanted) if wanted >= 1 else round(wanted * num_graphs)
-    if sum(counts.values()) > num_graphs or not counts["train"]:
-        raise ValueError(
-            f"data.split asks for {counts} graphs, the store has {num_graphs}; lower the"
-            " numbers (below 1 they are shares) and leave at least one graph to train on"
-        )
-    graphs = list(range(num_graphs))
-    if config.split.shuffle:
-        graphs = torch.randperm(num_graphs, generator=torch.Generator().manual_seed(0)).tolist()
-    if groups is not None:
-        rest = together(graphs, groups)
-        test, val = fill_parts(rest, [counts["test"], counts["val"]])
-        train = [graph for group in rest for graph in group]
-        return Split(train[: counts["train"]], val, test)
-    first_test = num_graphs - counts["test"]
-    return Split(
-        graphs[: counts["train"]],
-        graphs[first_test - counts["val"] : first_test],
-        graphs[first_test:],
-    )
+        return Split.load(config.split_file, len(store))
+    return make_split(store, config.split)
 
 
-class StoreSubset(Dataset):
-    """Some graphs of a store, reduced to the arrays that training needs.
+class _EpochSampler(DistributedSampler):
+    """Tells the data set the epoch, on which its random numbers depend."""
 
-    Args:
-        store: where they are.
-        indices: which ones.
-        arrays: which arrays of each.
-        in_memory: keep what has been read.
-        mirrors: axis and position of planes; every graph counts once more with its mirror image in
-            each of them (and in each combination).
-    """
-
-    def __init__(
-        self,
-        store: MeshStore,
-        indices: list[int],
-        arrays: list[str],
-        in_memory: bool,
-        mirrors: dict[Axis, float] | None = None,
-    ) -> None:
-        self.store = store
-        self.indices = indices
-        self.arrays = arrays
-        self.in_memory = in_memory
-        self.mirrors = list((mirrors or {}).items())
-        self._kept: dict[int, Data] = {}
-
-    def __len__(self) -> int:
-        return len(self.indices) << len(self.mirrors)
-
-    def __getitem__(self, number: int) -> Data:
-        if number in self._kept:
-            return self._kept[number]
-        image, number_of_original = divmod(number, len(self.indices))
-        index = self.indices[number_of_original]
-        whole = self.store[index]
-        if "edge_index" in self.arrays:
-            whole = with_edges(whole)
-        data = Data(**{array: whole[array] for array in self.arrays})
-        data.num_nodes = whole.num_nodes
-        data.graph = index
-        for bit, (axis, position) in enumerate(self.mirrors):
-            if image >> bit & 1:
-                data = mirrored(data, axis, position, self.store.fields)
-        if self.in_memory:
-            self._kept[number] = data
-        return data
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        assert isinstance(self.dataset, StoreDataset)
+        self.dataset.set_epoch(epoch)
 
 
 class StoreDataModule(lightning.LightningDataModule):
@@ -112,7 +43,7 @@ class StoreDataModule(lightning.LightningDataModule):
     Args:
         store: the graphs.
         config: batch size, split, workers.
-        arrays: arrays that the model reads.
+        arrays: arrays that the model and its objective read.
         seed: of the order of the training graphs.
     """
 
@@ -120,21 +51,33 @@ class StoreDataModule(lightning.LightningDataModule):
         super().__init__()
         self.store = store
         self.config = config
-        self.arrays = [*arrays, "y"]
+        self.arrays = list(dict.fromkeys(arrays))
         self.seed = seed
-        groups = group_numbers(store) if config.split.group else None
-        self.split = split_of(config, len(store), groups)
+        self.split = split_of(config, store)
 
-    def _loader(self, indices: list[int], train: bool = False) -> DataLoader:
-        mirrors = self.config.mirrors if train else None
-        subset = StoreSubset(self.store, indices, self.arrays, self.config.in_memory, mirrors)
-        sampler: DistributedSampler | None = None
-        if train:
+    def dataset(self, part: Literal["train", "val", "test"]) -> StoreDataset:
+        """The graphs of a part; those for training with their augmentation."""
+        transform = None
+        if part == "train":
+            transform = transform_of(self.config.augment, self.store.fields)
+        return StoreDataset(
+            self.store,
+            getattr(self.split, part),
+            self.arrays,
+            transform,
+            self.config.in_memory,
+            self.seed,
+        )
+
+    def _loader(self, part: Literal["train", "val", "test"]) -> DataLoader:
+        dataset = self.dataset(part)
+        sampler = None
+        if part == "train":
             trainer = self.trainer  # None where the loaders are used on their own
             world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-            sampler = DistributedSampler(subset, world_size, rank, seed=self.seed)
+            sampler = _EpochSampler(dataset, world_size, rank, seed=self.seed)
         return DataLoader(
-            subset,
+            dataset,
             self.config.batch_size,
             sampler=sampler,
             num_workers=self.config.num_workers,
@@ -143,15 +86,15 @@ class StoreDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled training graphs."""
-        return self._loader(self.split.train, train=True)
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader:
         """Validation graphs in order."""
-        return self._loader(self.split.val)
+        return self._loader("val")
 
     def test_dataloader(self) -> DataLoader:
         """Test graphs in order."""
-        return self._loader(self.split.test)
+        return self._loader("test")
 
 
 def prepare_store(config: DataConfig) -> MeshStore:

@@ -22,7 +22,7 @@ from lrsa_geo.mesh import Field
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.folder import RunFolder
-from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
 from lrsa_geo.train.surrogate import Surrogate
@@ -40,11 +40,13 @@ def evaluate(folder: Path) -> dict[str, Any]:
     surrogate = load_surrogate(folder)
     config = load_config(run.config)
     store = prepare_store(config.data)
-    loaders = StoreDataModule(store, config.data, surrogate.arrays, config.seed)
+    objective = surrogate.objective(config.objective)
+    arrays = surrogate.arrays + objective.arrays
+    loaders = StoreDataModule(store, config.data, arrays, config.seed)
     graphs = loaders.split.test
     fields = surrogate.signature.fields["y"]
     started = time.monotonic()
-    predictions, errors = _test(surrogate, loaders)
+    predictions, errors = _test(surrogate, objective, loaders)
     seconds = {"test": time.monotonic() - started}
     by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(fields)}
     sizes = store.num_nodes[graphs]
@@ -61,7 +63,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
             for name, error in by_field.items()
         },
         **engineering_report(
-            store, graphs, predictions, fields, config.data.recipe, config.data.surface
+            store, graphs, predictions, objective, config.data.recipe, config.data.surface
         ),
         "test_graphs": graphs,
         "test_nodes": sizes.tolist(),
@@ -86,18 +88,19 @@ def evaluate(folder: Path) -> dict[str, Any]:
     return report
 
 
-def _test(surrogate: Surrogate, loaders: StoreDataModule) -> tuple[list[np.ndarray], Tensor]:
+def _test(
+    surrogate: Surrogate, objective: Objective, loaders: StoreDataModule
+) -> tuple[list[np.ndarray], Tensor]:
     """Predictions of every test graph and their errors ``[graphs, fields]``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     surrogate = surrogate.to(device)
-    fields = surrogate.signature.fields["y"]
     predictions: list[np.ndarray] = []
     errors = []
     with torch.inference_mode():
         for batch in loaders.test_dataloader():
             batch = batch.to(device)
             guess = surrogate(batch)
-            errors.append(relative_l2(guess, batch.y, batch.batch, batch.num_graphs, fields).cpu())
+            errors.append(objective.errors(guess, batch).cpu())
             sizes = batch.ptr.diff().tolist()
             predictions += [part.numpy() for part in guess.cpu().split(sizes)]
     return predictions, torch.cat(errors)

@@ -15,8 +15,8 @@ from torch_geometric.data import Batch
 
 from lrsa_geo.files import atomic_path
 from lrsa_geo.train.config import OptimConfig
-from lrsa_geo.train.metrics import relative_l2
 from lrsa_geo.train.muon import Muon
+from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -25,22 +25,25 @@ class NonFiniteLossError(RuntimeError):
 
 
 class SurrogateModule(lightning.LightningModule):
-    """Minimises the relative L2 error in physical units, averaged over graphs and fields.
+    """Minimises an objective of the predictions in physical units.
 
     Args:
         surrogate: the model, with its normalisation fitted.
         optim: optimiser and schedule.
+        objective: loss and errors; relative L2 by default.
     """
 
-    def __init__(self, surrogate: Surrogate, optim: OptimConfig) -> None:
+    def __init__(
+        self, surrogate: Surrogate, optim: OptimConfig, objective: ObjectiveConfig | None = None
+    ) -> None:
         super().__init__()
         self.surrogate = surrogate
         self.optim = optim
+        self.objective = surrogate.objective(objective)
 
-    def errors(self, batch: Batch) -> Tensor:
-        """Relative L2 of each field on each graph, ``[B, number of fields]``."""
-        fields = self.surrogate.signature.fields["y"]
-        return relative_l2(self.surrogate(batch), batch.y, batch.batch, batch.num_graphs, fields)
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch."""
+        return self.objective.loss(self.surrogate(batch), batch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One batch's loss.
@@ -48,7 +51,7 @@ class SurrogateModule(lightning.LightningModule):
         Raises:
             NonFiniteLossError: it is not a number.
         """
-        loss = self.errors(batch).mean()
+        loss = self.loss(batch)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss is {float(loss)} in epoch {self.current_epoch}, batch {batch_index},"
@@ -60,9 +63,8 @@ class SurrogateModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the error of each field."""
-        errors = self.errors(batch).mean(0)
-        fields = self.surrogate.signature.fields["y"]
-        for field, error in zip(fields, errors, strict=True):
+        errors = self.objective.errors(self.surrogate(batch), batch).nanmean(0)
+        for field, error in zip(self.objective.fields, errors, strict=True):
             self._log(f"val_{field.name}", error, batch, prog_bar=True)
 
     def _log(self, name: str, value: Tensor, batch: Batch, prog_bar: bool) -> None:

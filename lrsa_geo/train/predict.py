@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data import CondTable, GraphReader, MeshStore
 from lrsa_geo.mesh import WRITTEN_SUFFIXES, Field, MeshError, column_slices, with_edges, write_mesh
 from lrsa_geo.train.folder import RunFolder
-from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -161,7 +161,8 @@ def _write(surrogate: Surrogate, data: Data, mesh: Data, output: Path) -> Predic
     if data.get("y") is None:
         return Prediction(output, len(data.pos))
     graph = torch.zeros(len(data.pos), dtype=torch.long)
-    errors = relative_l2(guess, data.y, graph, 1, fields)[0]
+    rms = surrogate.normalizer.y_rms
+    errors = relative_l2(guess, data.y, graph, 1, fields, rms=rms)[0]
     return Prediction(
         output, len(data.pos), {f.name: float(e) for f, e in zip(fields, errors, strict=True)}
     )

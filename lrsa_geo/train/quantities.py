@@ -15,7 +15,8 @@ from torch_geometric.data import Data
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Fields, column_slices
 from lrsa_geo.simulate import QUANTITIES, Quantities
-from lrsa_geo.train.metrics import relative_l2
+from lrsa_geo.train.losses import NEGLIGIBLE
+from lrsa_geo.train.objective import Objective, relative_l2
 
 RESAMPLES = 2000
 
@@ -69,7 +70,7 @@ def engineering_report(
     store: MeshStore,
     graphs: list[int],
     predictions: list[np.ndarray],
-    fields: Fields,
+    objective: Objective,
     recipe: str | None,
     surface: Sequence[int],
 ) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def engineering_report(
         store: the graphs.
         graphs: which of them were predicted.
         predictions: ``[N, K]`` of each.
-        fields: columns of the targets.
+        objective: columns of the targets and their size in training.
         recipe: the data set's recipe, for the quantities of its own, such as lift.
         surface: markers of the nodes that are the surface; all but 0 if empty.
 
@@ -88,6 +89,7 @@ def engineering_report(
         over the largest value; for each quantity its mean error, relative to the spread of the true
         values too, and Spearman's rank correlation. All with intervals.
     """
+    fields = objective.fields
     extra = QUANTITIES.get(recipe or "")
     errors: dict[str, dict[str, list[float]]] = {
         f.name: {"relative_l2": [], "surface_relative_l2": [], "largest_error": []} for f in fields
@@ -95,7 +97,7 @@ def engineering_report(
     read: dict[str, list[tuple[float, float]]] = {}
     for graph, prediction in zip(graphs, predictions, strict=True):
         data, guess = store[graph], torch.from_numpy(np.asarray(prediction))
-        for name, of_graph in _field_errors(data, guess, fields, surface).items():
+        for name, of_graph in _field_errors(data, guess, objective, surface).items():
             for kind, value in of_graph.items():
                 errors[name][kind].append(value)
         truths, guesses = (_quantities(data, y, fields, extra) for y in (data.y, guess))
@@ -111,24 +113,32 @@ def engineering_report(
 
 
 def _field_errors(
-    data: Data, guess: Tensor, fields: Fields, surface: Sequence[int]
+    data: Data, guess: Tensor, objective: Objective, surface: Sequence[int]
 ) -> dict[str, dict[str, float]]:
-    graph = torch.zeros(len(guess), dtype=torch.long)
-    whole = relative_l2(guess, data.y, graph, 1, fields)[0]
+    fields, rms = objective.fields, objective.normalizer.y_rms.cpu()
+    measure = data.measure if objective.config.by_measure else None
+
+    def errors(rows: Tensor) -> Tensor:
+        graph = torch.zeros(int(rows.sum()), dtype=torch.long)
+        weight = None if measure is None else measure[rows]
+        return relative_l2(guess[rows], data.y[rows], graph, 1, fields, measure=weight, rms=rms)[0]
+
+    whole = errors(torch.ones(len(guess), dtype=torch.bool))
     on_surface = torch.zeros(len(guess), dtype=torch.bool)
     if data.get("boundary") is not None:
         on_surface = data.boundary > 0
         if surface:
             on_surface = torch.isin(data.boundary, torch.tensor(surface, dtype=data.boundary.dtype))
-    there = relative_l2(guess[on_surface], data.y[on_surface], graph[on_surface], 1, fields)[0]
+    there = errors(on_surface)
     result = {}
     for i, (name, columns) in enumerate(column_slices(fields).items()):
-        truth = torch.nan_to_num(data.y[:, columns])
-        missed = torch.nan_to_num(guess[:, columns] - data.y[:, columns]).norm(dim=1).max()
+        truth = torch.nan_to_num(data.y[:, columns].double())
+        largest = truth.norm(dim=1).max()
+        missed = torch.nan_to_num(guess[:, columns] - data.y[:, columns]).double().norm(dim=1).max()
         result[name] = {
             "relative_l2": float(whole[i]),
-            "surface_relative_l2": float(there[i]) if bool(on_surface.any()) else float("nan"),
-            "largest_error": float(missed / truth.norm(dim=1).max().clamp(min=1e-30)),
+            "surface_relative_l2": float(there[i]),
+            "largest_error": float(missed / (largest if largest > NEGLIGIBLE * rms[i] else rms[i])),
         }
     return result
 
@@ -142,7 +152,7 @@ def _quantities(
     """
     known = ~data.y.isnan().any(1)
     peaks = {
-        f"peak {name}": float(y[known][:, columns].norm(dim=1).max())
+        f"peak {name}": float(y[known][:, columns].double().norm(dim=1).max())
         for name, columns in column_slices(fields).items()
     }
     return peaks | (extra(data, y) if extra else {})

@@ -54,12 +54,13 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[st
 
     lightning.seed_everything(config.seed, verbose=False)
     surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
-    loaders = StoreDataModule(store, config.data, surrogate.arrays, config.seed)
+    module = SurrogateModule(surrogate, config.optim, config.objective)
+    arrays = surrogate.arrays + module.objective.arrays
+    loaders = StoreDataModule(store, config.data, arrays, config.seed)
     surrogate.normalizer.fit(
         store, loaders.split.train, relative_positions=config.model.relative_positions
     )
     history = History(run.history)
-    module = SurrogateModule(surrogate, config.optim)
     with _without_chatter():
         trainer = _trainer(config, run, history)
         trainer.fit(

@@ -18,6 +18,7 @@ from lrsa_geo.data import MeshStore, Normalizer
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
+from lrsa_geo.train.objective import Objective, ObjectiveConfig
 
 FORMAT = "lrsa_geo.Surrogate"
 VERSION = 1
@@ -101,6 +102,10 @@ class Surrogate(nn.Module):
         arrays += ["measure"] if self.config.use_measure else []
         arrays += ["edge_index"] if self.config.local else []
         return arrays + (["boundary"] if self.signature.num_markers else [])
+
+    def objective(self, config: ObjectiveConfig | None = None) -> Objective:
+        """Loss and errors of this model; relative L2 by default."""
+        return Objective(config or ObjectiveConfig(), self.signature.fields["y"], self.normalizer)
 
     def forward(self, data: Data | Batch) -> Tensor:
         """Targets in physical units at the nodes of all graphs.

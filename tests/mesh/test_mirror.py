@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, mirrored
 from lrsa_geo.simulate.elasticity import MooneyRivlin, solve
-from lrsa_geo.train.datamodule import StoreSubset
 
 
 def test_the_mirror_image_of_a_solution_is_what_the_solver_finds(cells):
@@ -39,16 +36,3 @@ def test_twice_is_the_identity_and_the_original_is_untouched(cells):
     for array in ("pos", "y", "cond"):
         torch.testing.assert_close(twice[array], before[array], atol=1e-6, rtol=0)
         assert torch.equal(data[array], before[array])
-
-
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_a_subset_with_mirrors_counts_every_image_once(cells: MeshStore, in_memory):
-    arrays = ["pos", "cond", "y"]
-    subset = StoreSubset(cells, [3, 5], arrays, in_memory, {"x": 0.5, "y": 0.25})
-    assert len(subset) == 8
-    assert [subset[i].graph for i in range(8)] == [3, 5] * 4
-    pos = cells[5].pos
-    torch.testing.assert_close(subset[1].pos, pos)
-    torch.testing.assert_close(subset[3].pos, torch.stack([1 - pos[:, 0], pos[:, 1]], 1))
-    torch.testing.assert_close(subset[5].pos, torch.stack([pos[:, 0], 0.5 - pos[:, 1]], 1))
-    torch.testing.assert_close(subset[7].pos, torch.tensor([1, 0.5]) - pos)

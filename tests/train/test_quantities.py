@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lrsa_geo.data import MeshStore
+from lrsa_geo.data import MeshStore, Normalizer
 from lrsa_geo.simulate import QUANTITIES, RECIPES
+from lrsa_geo.train import Objective, ObjectiveConfig
 from lrsa_geo.train.quantities import Estimate, engineering_report, rank_correlation
 
 numbers = st.lists(st.integers(-20, 20), min_size=3, max_size=30)
@@ -44,14 +45,21 @@ def test_samples_stay_paired():
     assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
 
 
+def objective_of(store: MeshStore, graphs: list[int]) -> Objective:
+    normalizer = Normalizer(2, store.fields)
+    normalizer.fit(store, graphs)
+    return Objective(ObjectiveConfig(), store.fields["y"], normalizer)
+
+
 def test_the_report_against_its_definitions(cells: MeshStore):
     rng = np.random.default_rng(0)
     graphs = [0, 3, 5, 7]
-    fields = cells.fields["y"]
     predictions = [
         cells[i].y.numpy() * (1 + 0.1 * rng.normal(size=cells[i].y.shape)) for i in graphs
     ]
-    report = engineering_report(cells, graphs, predictions, fields, "elasticity", [1, 4])
+    report = engineering_report(
+        cells, graphs, predictions, objective_of(cells, graphs), "elasticity", [1, 4]
+    )
     per_mesh, surface, largest, peaks = [], [], [], []
     for i, guess in zip(graphs, predictions, strict=True):
         truth, marker = cells[i].y.numpy(), cells[i].boundary.numpy()
@@ -76,7 +84,7 @@ def test_the_report_against_its_definitions(cells: MeshStore):
 def test_a_perfect_prediction_has_no_error(cells: MeshStore):
     graphs = [1, 2, 4]
     predictions = [cells[i].y.numpy() for i in graphs]
-    report = engineering_report(cells, graphs, predictions, cells.fields["y"], None, [])
+    report = engineering_report(cells, graphs, predictions, objective_of(cells, graphs), None, [])
     for kinds in report["fields"].values():
         assert all(kind["high"] < 1e-6 for kind in kinds.values())
     for read in report["quantities"].values():

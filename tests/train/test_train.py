@@ -16,12 +16,9 @@ import lightning
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from lrsa_geo.data import MeshStore, StoreError
-from lrsa_geo.mesh import Field
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -35,14 +32,13 @@ from lrsa_geo.train import (
     load_config,
     load_surrogate,
     predict,
-    relative_l2,
     result_fields,
     resumable_run,
     save_config,
     train,
     unused_run,
 )
-from lrsa_geo.train.datamodule import StoreDataModule, split_of
+from lrsa_geo.train.datamodule import StoreDataModule
 
 
 def small_config(path: Path, **trainer: object) -> TrainConfig:
@@ -254,55 +250,6 @@ def test_batches_depend_on_seed_and_epoch_alone(cells):
     assert epochs(0, 3) == epochs(0, 3)
     assert epochs(0, 3) != epochs(0, 4)
     assert epochs(0, 3) != epochs(1, 3)
-
-
-@given(
-    num_graphs=st.integers(1, 500),
-    train=st.floats(0.1, 0.8),
-    test=st.floats(0, 0.2),
-    shuffle=st.booleans(),
-)
-def test_splits_never_overlap(num_graphs, train, test, shuffle):
-    if round(train * num_graphs) == 0:
-        with pytest.raises(ValueError, match="at least one graph to train on"):
-            split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
-        return
-    split = split_of(DataConfig(split=SplitConfig(train, 0, test, shuffle)), num_graphs)
-    together = split.train + split.val + split.test
-    assert len(together) == len(set(together))
-    assert set(together) <= set(range(num_graphs))
-
-
-@pytest.mark.parametrize("split", [SplitConfig(20, 5, 5), SplitConfig(-1, 0, 0)])
-def test_impossible_splits(split):
-    with pytest.raises(ValueError, match=r"data\.split"):
-        split_of(DataConfig(split=split), 24)
-
-
-def test_nodes_without_a_truth_count_neither_as_error_nor_in_the_gradient():
-    fields = (Field("a"), Field("v", components=("x", "y")))
-    truth = torch.tensor([[1.0, 2, 3], [torch.nan, 5, 6], [2, torch.nan, torch.nan]])
-    guess = torch.tensor([[2.0, 2, 3], [9, 5, 7], [2, 9, 9]], requires_grad=True)
-    errors = relative_l2(guess, truth, torch.zeros(3).long(), 1, fields)
-    torch.testing.assert_close(errors, torch.tensor([[(1 / 5) ** 0.5, (1 / 74) ** 0.5]]))
-    errors.sum().backward()
-    assert guess.grad.isfinite().all()
-    assert not guess.grad[truth.isnan()].any()
-
-
-def test_relative_l2_by_hand():
-    fields = (Field("a"), Field("v", "m", ("x", "y")))
-    truth = torch.tensor([[3.0, 1, 0], [4, 0, 1], [2, 0, 0]])
-    guess = truth + torch.tensor([[0.0, 1, 0], [5, 0, 1], [0, 0, 0]])
-    errors = relative_l2(guess, truth, torch.tensor([0, 0, 1]), 2, fields)
-    torch.testing.assert_close(errors, torch.tensor([[1.0, 1.0], [0, 0]]))
-
-
-def test_the_gradient_of_a_perfect_prediction_is_finite():
-    truth = torch.rand(5, 1)
-    guess = truth.clone().requires_grad_()
-    relative_l2(guess, truth, torch.zeros(5).long(), 1, (Field("a"),)).sum().backward()
-    assert guess.grad.isfinite().all()
 
 
 def test_configurations_survive_their_file(tmp_path):

@@ -117,6 +117,11 @@ class MeshStore:
         # `update` takes two thirds of the time that arguments of `Data` take.
         return Data().update(self._open().graph(int(index) % len(self)))
 
+    def arrays_of(self, index: int, arrays: list[str]) -> dict[str, torch.Tensor]:
+        """Some arrays of graph ``index``; the others are not read."""
+        graph = self._open().graph(range(len(self))[index], arrays)
+        return {array: graph[array] for array in arrays}
+
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated, as it is on disk."""
         if array not in self._arrays:
@@ -273,8 +278,8 @@ class _OpenFile:
         values = np.frombuffer(self._map, dataset.dtype, dataset.size, offset)
         return values.reshape(dataset.shape)
 
-    def graph(self, index: int) -> dict[str, Any]:
-        """Copies of the arrays of a graph as tensors, and ``num_nodes``.
+    def graph(self, index: int, only: Iterable[str] | None = None) -> dict[str, Any]:
+        """Copies of the arrays of a graph (or ``only`` some) as tensors, and ``num_nodes``.
 
         Pages of the mapped file count as memory of this process until the kernel needs it for
         something else. They are handed back now and then, so that they never grow with the file.
@@ -282,10 +287,10 @@ class _OpenFile:
         first, last = self._offsets[index : index + 2].tolist()
         values: dict[str, Any] = {}
         for array, rows, kind in self._arrays:
-            part = rows[first[kind] : last[kind]]
-            if array == "edge_index":
-                part = part.T
-            values[array] = torch.from_numpy(part.copy())
+            if only is None or array in only:
+                part = rows[first[kind] : last[kind]]
+                part = part.T if array == "edge_index" else part
+                values[array] = torch.from_numpy(part.copy())
         values["num_nodes"] = last[self._node] - first[self._node]
         if self._reads_between_drops and self._map is not None:
             self._reads += 1

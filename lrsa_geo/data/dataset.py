@@ -1,0 +1,118 @@
+"""StoreDataset: the graphs of a MeshStore as a PyG data set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, Dataset
+
+from lrsa_geo.data.augment import Images, random_numbers
+from lrsa_geo.data.store import MeshStore
+from lrsa_geo.mesh import with_edges
+
+EDGE_BYTES = 1 << 30  # of edges that a process keeps of graphs that it does not keep
+
+
+class StoreDataset(Dataset):
+    """Graphs of a :class:`MeshStore` for PyG's ``DataLoader``, with transforms.
+
+    Slices, index lists and masks give parts of it, as of any PyG data set. A graph carries its
+    number in the store as ``graph``. It can be handed to worker processes.
+
+    Args:
+        store: the graphs.
+        graphs: numbers of those that belong to the data set; None for all.
+        arrays: arrays of each graph, others are not read; None for all. ``"edge_index"``, where the
+            store has none, is made by :func:`with_edges` once and kept.
+        transform: applied to every graph that is read. Where it makes several images of a graph
+            (:class:`Mirror`), all count: image k of graph i has the number ``k len(graphs) + i``.
+        in_memory: keep what has been read.
+        seed: of the random numbers of the transform; they depend on it, the epoch and the number of
+            the graph alone. None for PyTorch's own.
+
+    Raises:
+        ValueError: the store has no such array.
+    """
+
+    def __init__(
+        self,
+        store: MeshStore,
+        graphs: Sequence[int] | None = None,
+        arrays: Sequence[str] | None = None,
+        transform: Callable[[Data], Data] | None = None,
+        in_memory: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        self._images = Images(transform)
+        super().__init__(None, self._images.rest)
+        self.store = store
+        self.graphs = list(range(len(store)) if graphs is None else graphs)
+        self.arrays = list(store.arrays if arrays is None else arrays)
+        self.in_memory = in_memory
+        self.seed = seed
+        missing = set(self.arrays) - {*store.arrays, "edge_index"}
+        if missing:
+            raise ValueError(
+                f"{store.path}: the graphs have no {sorted(missing)}, which is asked for; they have"
+                f" {', '.join(store.arrays)}"
+            )
+        self._whole = arrays is None
+        self._read = [array for array in self.arrays if array in store.arrays]
+        self._makes_edges = "edge_index" not in store.arrays and "edge_index" in self.arrays
+        self._sizes = store.num_nodes.tolist()
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers see it, too
+        self._kept: dict[int, Data] = {}
+        self._edges: dict[int, Tensor] = {}
+        self._edge_bytes = 0
+
+    def len(self) -> int:
+        """Number of graphs, all images counted."""
+        return len(self.graphs) * self._images.count
+
+    def get(self, idx: int) -> Data:
+        """Graph or image number ``idx``, before the transform."""
+        data = self._kept.get(idx)
+        if data is None:
+            image, original = divmod(idx, len(self.graphs))
+            data = self._images(self._original(self.graphs[original]), image)
+            if self.in_memory:
+                self._kept[idx] = data
+        return copy.copy(data)
+
+    def __getitem__(self, idx: Any) -> Any:
+        if self.seed is None or self.transform is None or not hasattr(idx, "__index__"):
+            return super().__getitem__(idx)
+        number = self.indices()[int(idx)]
+        with random_numbers(self.seed, int(self._epoch), number):
+            return self.transform(self.get(number))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other random numbers in every epoch."""
+        self._epoch.fill_(epoch)
+
+    def _original(self, index: int) -> Data:
+        if self._whole:
+            data = self.store[index]
+        else:
+            data = Data(**self.store.arrays_of(index, self._read))
+            data.num_nodes = self._sizes[index]
+        if self._makes_edges:
+            data.edge_index = self._edges_of(index)
+        data.graph = index
+        return data
+
+    def _edges_of(self, index: int) -> Tensor:
+        edges = self._edges.get(index)
+        if edges is None:
+            edges = with_edges(self.store[index]).edge_index.to(torch.int32)
+            if not self.in_memory and self._edge_bytes < EDGE_BYTES:
+                self._edges[index] = edges
+                self._edge_bytes += edges.nbytes
+        return edges.long()
+
+    def __repr__(self) -> str:
+        return f"StoreDataset({self.store.path}, {len(self)} graphs)"
