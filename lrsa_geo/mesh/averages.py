@@ -20,7 +20,8 @@ def cell_to_node(data: Data, values: Tensor) -> Tensor:
     .. math:: v_i = \sum_{c \ni i} m_c v_c \,\big/ \sum_{c \ni i} m_c
 
     over the cells c at node i that have the highest dimension there (where triangles bound solids,
-    the solids). If their measures are all 0 they count alike. A node of no cell gets 0.
+    the solids). If their measures are all 0 they count alike. A node of no cell gets
+    NaN: there is no value.
 
     Args:
         data: with ``pos [N, D]`` and ``cells [K, V]``.
@@ -49,7 +50,17 @@ def cell_to_node(data: Data, values: Tensor) -> Tensor:
     rows = torch.from_numpy(cell).to(values.device)
     out = torch.zeros(num_nodes, *values.shape[1:], dtype=torch.float64, device=values.device)
     index = torch.from_numpy(node).long().to(values.device)
-    return out.index_add(0, index, share * values.double()[rows]).to(dtype)
+    out.index_add_(0, index, share * values.double()[rows])
+    out[torch.from_numpy(highest < 0).to(values.device)] = torch.nan
+    return out.to(dtype)
+
+
+def nodes_without_cells(data: Data) -> Tensor:
+    """``[N] bool``: nodes that no cell holds; all of them in a point cloud."""
+    held = np.zeros(len(data.pos), dtype=bool)
+    cells, _ = table_of(data)
+    held[cells[cells >= 0]] = True
+    return torch.from_numpy(~held)
 
 
 def node_to_cell(data: Data, values: Tensor) -> Tensor:
@@ -63,7 +74,7 @@ def node_to_cell(data: Data, values: Tensor) -> Tensor:
         ``[K]`` or ``[K, C]``, of the type of ``values`` if it is a float.
     """
     check_field(Path("data"), "node", "values", tuple(values.shape), len(data.pos))
-    cells = data.cells.long().to(values.device)
+    cells = torch.from_numpy(table_of(data)[0]).long().to(values.device)
     there = (cells >= 0).reshape(*cells.shape, *[1] * (values.dim() - 1))
     dtype = values.dtype if values.is_floating_point() else torch.get_default_dtype()
     corners = torch.where(there, values.double()[cells.clamp(min=0)], 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +16,9 @@ class CellTable(Tensor):
     """``cells [K, V]``, padded with -1, as a tensor that PyG batches and takes apart again.
 
     It differs from a plain tensor in what PyG does with the tables of a batch: adding or
-    subtracting an offset leaves entries below 0 as they are; ``torch.cat`` pads to the widest and
-    remembers each part, so that ``narrow`` on the rows of a part gives it back in its own width.
+    subtracting an offset leaves the padding as it is; ``torch.cat`` pads to the widest and
+    remembers each part, so that ``narrow`` on the rows of a part gives it back in its own width
+    (neighbours without any rows are taken to have one width).
     Copies and moves (``clone``, ``to``, ``pin_memory``, ...) are tables again. Everything else,
     such as indexing and comparing, gives plain tensors.
     """
@@ -32,6 +35,9 @@ class CellTable(Tensor):
         """The same numbers in the same memory, as an ordinary tensor."""
         return self.as_subclass(Tensor)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CellTable:
+        return _like(self, copy.deepcopy(self.plain(), memo))
+
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -41,33 +47,41 @@ class CellTable(Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             if func in _JOIN:
                 return _joined(*args, **kwargs)
-            if not args or not isinstance(args[0], CellTable):
+            if func not in _SPECIAL or not isinstance(args[0], CellTable):
                 return func(*args, **kwargs)
             table = args[0]
-            result = func(*args, **kwargs)
-            if func in _OFFSET:
-                result = torch.where(table < 0, table.plain().to(result.dtype), result)
-                return _like(table, result)
-            if func in _OFFSET_IN_PLACE:
+            if func in _IN_PLACE:
                 raise TypeError(
                     "adding to a table of cells in place would change its padding; write"
                     " `cells = cells + offset`"
                 )
+            if func is Tensor.resize_ and not _fits(table, *args[1:]):
+                return table  # PyG's shared memory, sized for tables of one width
+            result = func(*args, **kwargs)
+            if func in _OFFSET:
+                return _like(table, result.masked_fill_(table.as_subclass(Tensor) < 0, -1))
             if func in _NARROW:
                 return _narrowed(table, result, *args[1:], **kwargs)
-            return _like(table, result) if func in _COPY else result
+            return _like(table, result)
 
+
+torch.serialization.add_safe_globals([CellTable])  # it carries no code
 
 _JOIN = {torch.cat, torch.concat, torch.concatenate}
-_OFFSET = {Tensor.add, Tensor.__add__, torch.add, Tensor.sub, Tensor.__sub__, torch.sub}
-_OFFSET_IN_PLACE: set[Callable[..., Any]] = {
-    *(Tensor.add_, Tensor.__iadd__, Tensor.sub_, Tensor.__isub__)
+_OFFSET: set[Callable[..., Any]] = {
+    *(Tensor.add, Tensor.__add__, torch.add, Tensor.sub, Tensor.__sub__, torch.sub)
 }
-_NARROW = {Tensor.narrow, torch.narrow}
+_IN_PLACE: set[Callable[..., Any]] = {*(Tensor.add_, Tensor.__iadd__, Tensor.sub_, Tensor.__isub__)}
+_NARROW: set[Callable[..., Any]] = {Tensor.narrow, torch.narrow}
 _COPY: set[Callable[..., Any]] = {
     *(Tensor.to, Tensor.cpu, Tensor.cuda, Tensor.clone, torch.clone, Tensor.detach, torch.detach),
-    *(Tensor.contiguous, Tensor.pin_memory, Tensor.__deepcopy__),
+    *(Tensor.contiguous, Tensor.pin_memory, Tensor.new),
 }
+_SPECIAL: set[Callable[..., Any]] = {*_OFFSET, *_IN_PLACE, *_NARROW, *_COPY, Tensor.resize_}
+
+
+def _fits(table: Tensor, *shape: int) -> bool:
+    return math.prod(shape) * table.element_size() <= table.untyped_storage().nbytes()
 
 
 def _like(table: CellTable, result: Tensor) -> CellTable:

@@ -125,12 +125,16 @@ class MeshData(Data):
 
     def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         """The axis along which PyG joins an array."""
-        return super().__cat_dim__(key, value, *args, **kwargs) if self._has(key, value) else 0
+        if self._is_plain(key, value):
+            return 0
+        return super().__cat_dim__(key, value, *args, **kwargs)
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         """What PyG adds to the numbers in an array, for each graph before."""
-        if not self._has(key, value):
+        if self._is_plain(key, value):
             return 0
+        if key == "pos":
+            return _Increment.of(self)
         if key == "cells":
             if not isinstance(value, CellTable) and value.numel() and int(value.min()) < 0:
                 raise ValueError(
@@ -139,13 +143,15 @@ class MeshData(Data):
                     " `data.cells = cells`"
                 )
             return self.num_nodes
-        if key == "pos":
-            return _Increment.of(self)
         return super().__inc__(key, value, *args, **kwargs)
 
-    def _has(self, key: str, value: Any) -> bool:
-        """Whether it is an array of the mesh itself, not of ``point_data`` or ``cell_data``."""
-        return self._store.get(key) is value
+    def _is_plain(self, key: str, value: Any) -> bool:
+        """Whether nothing in an array counts nodes, by its name or for want of one.
+
+        The names inside ``point_data`` and ``cell_data`` arrive here like those of the mesh.
+        """
+        is_special = key in ("pos", "cells", "face") or "index" in key or "batch" in key
+        return not is_special or self._store.get(key) is not value
 
 
 class _Increment(Tensor):
@@ -155,33 +161,37 @@ class _Increment(Tensor):
     ones have. It stacks the increments of all graphs: the one place where they meet.
     """
 
-    _names: dict[str, list[str]]
+    _names: tuple[list[str], ...]
 
     @staticmethod
     def of(data: Data) -> _Increment:
         increment: _Increment = torch.zeros((), dtype=torch.long).as_subclass(_Increment)
-        increment._names = {
-            "arrays": [key for key in ("cells", *_TABLES) if data.get(key) is not None],
-            **{table: sorted(data.get(table) or {}) for table in _TABLES},
-        }
+        store = data._store
+        arrays = [key for key in ("cells", *_TABLES) if key in store]
+        increment._names = (arrays, *(sorted(store[key]) for key in _TABLES if key in store))
         return increment
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
-            if func is torch.stack:
-                first, *others = args[0]
-                for number, other in enumerate(others, 1):
-                    for kind, names in first._names.items():
-                        if other._names[kind] != names:
-                            raise MeshError(
-                                f"graph {number} has the {kind} {other._names[kind]}, graph 0"
-                                f" {names}; the graphs of a batch need the same"
-                            )
-                return torch.zeros(1 + len(others), dtype=torch.long)
-            return func(*args, **(kwargs or {}))
+        if func is not torch.stack:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        names = [increment._names for increment in args[0]]
+        for number, other in enumerate(names):
+            if other != names[0]:
+                raise MeshError(
+                    f"graph {number} has {_listed(other)}, graph 0 has {_listed(names[0])}; the"
+                    " graphs of a batch need the same"
+                )
+        return torch.zeros(len(names), dtype=torch.long)
+
+
+def _listed(names: tuple[list[str], ...]) -> str:
+    arrays, *tables = names
+    fields = dict(zip([key for key in arrays if key in _TABLES], tables, strict=True))
+    return ", ".join(f"`{a}` {fields[a]}" if a in fields else f"`{a}`" for a in arrays) or "neither"
 
 
 def table_of(data: Data, where: object = "data") -> tuple[np.ndarray, np.ndarray]:

@@ -77,7 +77,7 @@ def test_cell_to_node_weighs_by_measure_and_by_the_highest_dimension():
     cells = torch.tensor([[0, 1, 2], [1, 3, 2], [1, 2, -1]])
     data = Data(pos=pos, cells=cells, cell_types=torch.tensor([5, 5, 3]))
     nodes = cell_to_node(data, torch.tensor([3.0, 6.0, 100.0]))
-    torch.testing.assert_close(nodes, torch.tensor([3.0, 5.0, 5.0, 6.0, 0.0]))
+    torch.testing.assert_close(nodes, torch.tensor([3.0, 5.0, 5.0, 6.0, torch.nan]), equal_nan=True)
     means = node_to_cell(data, torch.tensor([3.0, 0, 6, 9, 7]))
     torch.testing.assert_close(means, torch.tensor([3.0, 5.0, 3.0]))
     with pytest.raises(MeshError, match=r"values.*\[2\], expected 3 rows"):
