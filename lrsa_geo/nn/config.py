@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 Order = Literal["local-first", "global-first", "parallel"]
+"""In which order a block applies its local and its global layer."""
 
 
 @dataclass
