@@ -1,11 +1,14 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and are made by one process at a time."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 import lrsa_geo
 
@@ -14,12 +17,12 @@ import lrsa_geo
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name next to ``path`` and rename it to ``path`` on success.
 
-    The name keeps the suffix, by which writers choose a format. On an exception the temporary
-    file is removed and ``path`` is left as it was.
+    The name keeps the suffix, by which writers choose a format, and is no other thread's or
+    process's. On an exception the temporary file is removed and ``path`` is left as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -27,6 +30,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[bool]:
+    """Let one process or thread at a time make the file ``path``; the others wait for it.
+
+    Yields whether it had to wait, so that another one may have made the file meanwhile. The lock is
+    on an empty file ``.<name>.lock`` beside ``path``, which stays: who waits has it open. The
+    system releases it however the process ends. It cannot be taken twice by one thread.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+        waited = False
+    except Timeout:
+        lock.acquire()
+        waited = True
+    try:
+        yield waited
+    finally:
+        lock.release()
 
 
 def shipped_datasets() -> Path:

@@ -25,10 +25,37 @@ from typing import Any
 
 import torch
 from torch_geometric.data import Data
-from tqdm import tqdm
 
 from lrsa_geo.files import atomic_path
 from lrsa_geo.process import keep_freed_memory
+
+
+@contextmanager
+def progress_bar(
+    total: int, label: str, quiet_in_files: bool = False
+) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar where tqdm is installed, nothing where it is not.
+
+    Args:
+        total: steps.
+        label: in front of the bar.
+        quiet_in_files: show it on terminals only.
+
+    Yields:
+        A function to be called with steps done, and steps that have come to the total.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda done, more: None
+        return
+    with tqdm(total=total, desc=label, disable=None if quiet_in_files else False) as bar:
+
+        def advance(done: int, more: int) -> None:
+            bar.total += more
+            bar.update(done)
+
+        yield advance
 
 
 class SampleError(RuntimeError):
@@ -45,6 +72,8 @@ class Failure:
 
 class Parts:
     """The folder of finished graphs beside the file that they will become.
+
+    One process at a time may have it, see :func:`lrsa_geo.files.one_at_a_time`.
 
     Args:
         target: the file; the folder is ``<target>.parts``.
@@ -64,9 +93,19 @@ class Parts:
         """Where graph ``index`` is kept."""
         return self.folder / f"{index:06d}.pt"
 
+    def save(self, index: int, data: Data) -> None:
+        """Keep a finished graph."""
+        with atomic_path(self.path(index)) as temporary:
+            torch.save(data.to_dict(), temporary)
+
     def load(self, index: int) -> Data:
         """A finished graph."""
         return Data.from_dict(torch.load(self.path(index), weights_only=True))
+
+    def forms(self, index: int) -> dict[str, tuple[torch.dtype, list[int]]]:
+        """Types and shapes of the arrays of a finished graph, without reading the arrays."""
+        arrays = torch.load(self.path(index), weights_only=True, mmap=True)
+        return {name: (values.dtype, list(values.shape)) for name, values in arrays.items()}
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -96,16 +135,16 @@ class Parts:
         waiting = deque(indices)
         finished: list[int] = []
         job = _Job(make, self)
-        with _one_thread_per_process(), tqdm(total=len(waiting), desc=label) as progress:
+        with _one_thread_per_process(), progress_bar(len(waiting), label) as advance:
 
             def finish(outcome: int | Failure) -> None:
                 if isinstance(outcome, Failure):
                     more = list(on_failure(outcome))
                     waiting.extend(more)
-                    progress.total += len(more)
+                    advance(1, len(more))
                 else:
                     finished.append(outcome)
-                progress.update()
+                    advance(1, 0)
 
             if processes == 0:
                 while waiting:
@@ -127,15 +166,13 @@ class _Job:
     parts: Parts
 
     def __call__(self, index: int) -> int | Failure:
-        path = self.parts.path(index)
-        if path.exists():
+        if self.parts.path(index).exists():
             return index
         try:
             data = self.make(index)
         except SampleError as error:
             return Failure(index, str(error))
-        with atomic_path(path) as temporary:
-            torch.save(data.to_dict(), temporary)
+        self.parts.save(index, data)
         return index
 
 

@@ -11,6 +11,8 @@ from torch_geometric.data import Data
 from lrsa_geo import plot
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, boundary_facets
+from lrsa_geo.plot import fields as plot_fields
+from lrsa_geo.plot import solids
 
 TETRAHEDRA = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
 SOLID = Data(
@@ -81,7 +83,7 @@ def test_clouds_and_lines_in_space_are_drawn_by_their_nodes(lines):
 
 
 def test_without_pyvista_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    monkeypatch.setattr(solids, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'lrsa_geo\[viz\]'`, or give axes"):
         plot.draw_field(Figure().add_subplot(), SOLID, np.zeros(5), cmap="viridis")
 
@@ -98,17 +100,17 @@ def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
 
 
 def test_pictures_are_taken_only_where_another_process_could(monkeypatch):
-    assert plot._can_take_pictures()  # the tests' environment has pyvista, and it works
-    (row,) = plot._three_in_a_row(Figure(), 1, SOLID)
+    assert solids.can_take_pictures()  # the tests' environment has pyvista, and it works
+    (row,) = plot_fields.three_in_a_row(Figure(), 1, SOLID)
     assert all(ax.name == "rectilinear" for ax in row)
-    monkeypatch.setattr(plot.sys, "executable", "/bin/false")
-    plot._can_take_pictures.cache_clear()
+    monkeypatch.setattr(solids.sys, "executable", "/bin/false")
+    solids.can_take_pictures.cache_clear()
     try:
-        assert not plot._can_take_pictures()
-        (row,) = plot._three_in_a_row(Figure(), 1, SOLID)
+        assert not solids.can_take_pictures()
+        (row,) = plot_fields.three_in_a_row(Figure(), 1, SOLID)
         assert all(ax.name == "3d" for ax in row)
     finally:
-        plot._can_take_pictures.cache_clear()
+        solids.can_take_pictures.cache_clear()
 
 
 @pytest.mark.parametrize("components", [(), ("x", "y", "z")])
@@ -116,7 +118,7 @@ def test_pictures_are_taken_only_where_another_process_could(monkeypatch):
 def test_comparisons_sheets_and_histograms_of_solids(
     tmp_path, monkeypatch, components, can_take_pictures
 ):
-    monkeypatch.setattr(plot, "_can_take_pictures", lambda: can_take_pictures)
+    monkeypatch.setattr(plot_fields, "can_take_pictures", lambda: can_take_pictures)
     field = Field("u", "m", components)
     fields = {"y": (field,), "cond": (Field("load", "N"), Field("size", "N"))}
     graphs = []

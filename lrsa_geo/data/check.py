@@ -11,8 +11,9 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.split import Split, geometry_keys
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
-from lrsa_geo.mesh.cells import cell_dimensions, cell_measures, signed_measures, table_of
+from lrsa_geo.mesh.cells import cell_dimensions, cell_measures, signed_measures
 from lrsa_geo.mesh.fields import column_slices
+from lrsa_geo.mesh.mesh_data import table_of
 
 _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.files import one_at_a_time
 from lrsa_geo.jobs import Failure, Parts, SampleError
-from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import split_unit
-from lrsa_geo.mesh.io import read_mesh
+from lrsa_geo.mesh.read import read_mesh
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,10 @@ def collect(
 ) -> tuple[MeshStore, list[Failure]]:
     """Read mesh files in several processes and write their graphs, in order, to one MeshStore.
 
-    ``sample`` of a graph is the number of its file, ``provenance["files"]`` their names. Finished
-    graphs wait in ``<output>.parts/``: an interrupted call goes on where it stopped.
+    ``sample`` of a graph is the number of its file, ``provenance["files"]`` their names, and
+    ``store.reader`` reads further files in the same way. Finished graphs wait in
+    ``<output>.parts/``: an interrupted call goes on where it stopped. Positions are float64 if they
+    are in any of the files. If another process makes the same store, this one waits and returns it.
 
     Args:
         files: mesh files.
@@ -128,7 +132,8 @@ def collect(
         inputs, targets, boundary, step: see :func:`reader_for`. The first file that can be read
             decides which fields are vectors.
         table: graph-level parameters.
-        skip_bad: leave out files that cannot be read, instead of stopping at the first.
+        skip_bad: leave out files that cannot be read, or have other arrays than most (a point cloud
+            among meshes), instead of stopping at the first.
         processes: by default one per core; 0 for none but this one.
 
     Returns:
@@ -138,45 +143,101 @@ def collect(
         MeshError: a file is bad and ``skip_bad`` is false, or all are bad.
     """
     paths = tuple(str(path) for path in files)
-    table = table or CondTable()
     if not paths:
         raise MeshError(f"{output}: no mesh files to read; check the pattern")
-    failures: list[Failure] = []
+    task = _Collection(paths, Path(output), table or CondTable(), skip_bad)
+    with one_at_a_time(output) as waited:
+        reader = task.first_reader(tuple(inputs), tuple(targets), boundary, step)
+        if waited and (done := task.finished_by_another(reader)) is not None:
+            return done
+        return task.make(reader, processes)
 
-    def note(failure: Failure) -> Iterable[int]:
-        failures.append(failure)
-        if not skip_bad:
+
+@dataclass
+class _Collection:
+    """One call of :func:`collect`.
+
+    Args:
+        paths: mesh files.
+        output: the store.
+        table: graph-level parameters.
+        skip_bad: leave bad files out.
+
+    Attributes:
+        failures: files that were left out so far.
+        first: number of the first file that could be read, and its graph.
+    """
+
+    paths: tuple[str, ...]
+    output: Path
+    table: CondTable
+    skip_bad: bool
+    failures: list[Failure] = field(default_factory=list)
+    first: tuple[int, Data] | None = None
+
+    def leave_out(self, failure: Failure) -> Iterable[int]:
+        self.failures.append(failure)
+        if not self.skip_bad:
             raise MeshError(f"{failure.reason} (--skip-bad leaves such files out)")
         return ()
 
-    reader = None
-    for index, path in enumerate(paths):
-        try:
-            mesh = read_mesh(path, step)
-            reader = reader_for(mesh, inputs, targets, table.names, boundary, step, path)
-            break
-        except MeshError as error:
-            note(Failure(index, str(error)))
-    if reader is None:
-        raise MeshError(f"none of the {len(paths)} files can be read; the last: {failures[-1]}")
-    about: dict[str, Any] = {
-        "files": list(paths),
-        "reader": asdict(reader),
-        "table": table.path,
-    }
-    stamps = [[status.st_size, status.st_mtime_ns] for status in map(_stat, paths)]
-    parts = Parts(output, [about, stamps, sorted(table.rows.items())])
-    first = len(failures)
-    made = parts.make(
-        _ReadFile(reader, paths, table), range(first, len(paths)), note, "reading", processes
-    )
-    if not made:
-        raise MeshError(f"none of the {len(paths)} files can be read; the last: {failures[-1]}")
-    failures.sort(key=lambda failure: failure.index)
-    about["skipped"] = {paths[failure.index]: failure.reason for failure in failures}
-    store = MeshStore.write(output, _alike(parts, made), reader.fields, about)
-    parts.remove()
-    return store, failures
+    def first_reader(
+        self, inputs: tuple[str, ...], targets: tuple[str, ...], boundary: str, step: int
+    ) -> GraphReader:
+        """The reader for meshes like the first that can be read, which becomes a graph at once."""
+        for index, path in enumerate(self.paths):
+            try:
+                mesh = read_mesh(path, step)
+                names = self.table.names
+                reader = reader_for(mesh, inputs, targets, names, boundary, step, path)
+                graph = reader.graph(mesh, self.table.of(path), where=path)
+            except MeshError as error:
+                self.leave_out(Failure(index, str(error)))
+                continue
+            graph.sample = torch.tensor([index])
+            self.first = index, graph
+            return reader
+        raise self.none_left()
+
+    def none_left(self) -> MeshError:
+        last = self.failures[-1].reason
+        return MeshError(f"none of the {len(self.paths)} files can be read; the last: {last}")
+
+    def about(self, reader: GraphReader) -> dict[str, Any]:
+        """The provenance of the store."""
+        return {"files": list(self.paths), "reader": reader.to_dict(), "table": self.table.path}
+
+    def finished_by_another(self, reader: GraphReader) -> tuple[MeshStore, list[Failure]] | None:
+        """The store, if another process made the same one while this one waited."""
+        if not self.output.exists():
+            return None
+        store, number = MeshStore(self.output), {path: i for i, path in enumerate(self.paths)}
+        skipped = store.provenance.get("skipped", {})
+        if store.provenance != self.about(reader) | {"skipped": skipped}:
+            return None
+        return store, [Failure(number[path], reason) for path, reason in skipped.items()]
+
+    def make(self, reader: GraphReader, processes: int | None) -> tuple[MeshStore, list[Failure]]:
+        """Read the files and write the store."""
+        assert self.first is not None
+        first, graph = self.first
+        stamps = [[status.st_size, status.st_mtime_ns] for status in map(_stat, self.paths)]
+        rows = sorted(self.table.rows.items())
+        parts = Parts(self.output, [self.about(reader), stamps, rows])
+        parts.save(first, graph)
+        self.first = None
+        job, numbers = _ReadFile(reader, self.paths, self.table), range(first, len(self.paths))
+        made = parts.make(job, numbers, self.leave_out, "reading", processes)
+        forms = {index: parts.forms(index) for index in made}
+        for index, reason in list(_unlike_most(self.paths, forms)):
+            del forms[index]
+            self.leave_out(Failure(index, reason))
+        self.failures.sort(key=lambda failure: failure.index)
+        skipped = {self.paths[failure.index]: failure.reason for failure in self.failures}
+        about = self.about(reader) | {"skipped": skipped}
+        store = MeshStore.write(self.output, _alike(parts, forms), reader.fields, about)
+        parts.remove()
+        return store, self.failures
 
 
 def _stat(path: str) -> Any:
@@ -186,15 +247,35 @@ def _stat(path: str) -> Any:
         raise MeshError(f"{path}: cannot be found ({error})") from error
 
 
-def _alike(parts: Parts, indices: list[int]) -> Iterator[Data]:
-    """The graphs, with cells padded to the widest, and with only the arrays that all have."""
-    width, arrays = 0, None
-    for data in map(parts.load, indices):
-        width = max(width, data.cells.shape[1] if "cells" in data else 0)
-        arrays = set(data.keys()) if arrays is None else arrays & set(data.keys())
-    for data in map(parts.load, indices):
-        for array in set(data.keys()) - (arrays or set()):
-            del data[array]
+Forms = dict[int, dict[str, tuple[torch.dtype, list[int]]]]  # of the arrays of each graph
+
+
+def _unlike_most(paths: tuple[str, ...], forms: Forms) -> Iterator[tuple[int, str]]:
+    """Graphs that have other arrays than most, such as a point cloud among meshes, and why."""
+    kinds = Counter(tuple(sorted(arrays)) for arrays in forms.values())
+    usual = max(kinds, key=lambda kind: (kinds[kind], len(kind)))
+    example = next(i for i, arrays in forms.items() if tuple(sorted(arrays)) == usual)
+    for index, arrays in forms.items():
+        others = ({*usual} ^ {*arrays}) - {"cell_types"}  # which come and go with the cells
+        has = [name if name in arrays else f"no {name}" for name in sorted(others)]
+        if has:
+            yield (
+                index,
+                f"{paths[index]}: has {' and '.join(has)}, unlike {kinds[usual]} of the"
+                f" {len(forms)} files, such as {paths[example]}; all graphs of a store have the"
+                " same arrays",
+            )
+
+
+def _alike(parts: Parts, forms: Forms) -> Iterator[Data]:
+    """The graphs, with cells padded to the widest, and positions of the highest precision."""
+    width = max(
+        (arrays["cells"][1][1] for arrays in forms.values() if "cells" in arrays), default=0
+    )
+    is_double = any(arrays["pos"][0] == torch.float64 for arrays in forms.values())
+    for data in map(parts.load, forms):
+        if is_double:
+            data.pos = data.pos.double()
         if "cells" in data and data.cells.shape[1] < width:
             missing = width - data.cells.shape[1]
             data.cells = torch.nn.functional.pad(data.cells, (0, missing), value=-1)

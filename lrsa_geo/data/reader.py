@@ -6,16 +6,19 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.mesh.cells import cell_dimensions, table_of
-from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.averages import cell_to_node, nodes_without_cells
+from lrsa_geo.mesh.cells import cell_dimensions
+from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, split_unit
-from lrsa_geo.mesh.io import cell_to_node, read_mesh
+from lrsa_geo.mesh.mesh_data import MeshData, table_of
+from lrsa_geo.mesh.read import read_mesh
 from lrsa_geo.mesh.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
 from lrsa_geo.mesh.transforms import NodeMeasure
 
@@ -36,8 +39,16 @@ class GraphReader:
     A name is that of a node field, or of a cell field, which is moved to the nodes by
     :func:`cell_to_node`; as an input it may also be ``boundary_distance``, ``boundary_offset`` or
     ``normal``, worked out from the cells. The graph gets ``measure`` of :class:`NodeMeasure` and,
-    if it has cells that can have a boundary, ``boundary`` of :class:`BoundaryNodes`. All numbers
-    are float32.
+    if it has cells that can have a boundary, ``boundary`` of :class:`BoundaryNodes`.
+
+    Positions keep the precision of the file: far from the origin (map coordinates in metres have
+    seven digits before the point) float32 would move nodes by decimetres. They are worked out
+    relative to the mesh before they become float32. All other numbers are float32.
+
+    At a node that no cell holds, a field of cells has no value: it is NaN in ``y``, which is not
+    trained on, and refused in ``x``.
+
+    A reader is kept with the store and the model that it made, so that new files are read alike.
 
     Args:
         inputs: columns of ``x``.
@@ -45,6 +56,7 @@ class GraphReader:
         cond: columns of ``cond``.
         boundary: field of whole numbers >= 0 to take ``boundary`` from, "" to work it out.
         step: step of a time series, -1 for the last.
+        dim: dimension of the positions, 2 or 3; 0 for any.
     """
 
     inputs: Fields = ()
@@ -52,6 +64,25 @@ class GraphReader:
     cond: Fields = ()
     boundary: str = ""
     step: int = 0
+    dim: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON."""
+        fields = {"inputs": self.inputs, "targets": self.targets, "cond": self.cond}
+        return {
+            **{name: [field.to_dict() for field in listed] for name, listed in fields.items()},
+            **{"boundary": self.boundary, "step": self.step, "dim": self.dim},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GraphReader:
+        """The inverse of :meth:`to_dict`; what an older version did not write has its default."""
+        fields = {
+            name: tuple(Field.from_dict(field) for field in values.get(name, ()))
+            for name in ("inputs", "targets", "cond")
+        }
+        others = (values.get("boundary", ""), values.get("step", 0), values.get("dim", 0))
+        return cls(fields["inputs"], fields["targets"], fields["cond"], *others)
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -61,7 +92,7 @@ class GraphReader:
 
     def read(
         self, path: str | Path, cond: Mapping[str, float] | None = None, *, truth: bool = True
-    ) -> tuple[Data, Data]:
+    ) -> tuple[MeshData, MeshData]:
         """The mesh as :func:`read_mesh` gives it, and its graph.
 
         Args:
@@ -82,9 +113,14 @@ class GraphReader:
         *,
         truth: bool = True,
         where: object = "mesh",
-    ) -> Data:
+    ) -> MeshData:
         """The graph of a mesh; arguments and errors of :meth:`read`."""
-        data = Data(pos=mesh.pos.float())
+        if self.dim and mesh.pos.shape[1] != self.dim:
+            raise MeshError(
+                f"{where}: positions have shape {list(mesh.pos.shape)}, expected [N, {self.dim}] as"
+                " in the first file (z that is 0 everywhere is left out); leave the file out"
+            )
+        data = MeshData(pos=mesh.pos)
         if mesh.get("cells") is not None:
             data.cells, data.cell_types = mesh.cells, mesh.cell_types
         data.measure = NodeMeasure()(mesh).measure.float()
@@ -117,6 +153,16 @@ class GraphReader:
                     f" {described.width} as in the first file"
                 )
             bad = ~values.isfinite().all(1)
+            is_of_cells = described.name not in mesh.point_data and described.name in mesh.cell_data
+            if bad.any() and is_of_cells:
+                lonely = nodes_without_cells(mesh)
+                if geometry and lonely.any():
+                    raise MeshError(
+                        f"{where}: input '{described.name}' is a field of cells, and no cell holds"
+                        f" {int(lonely.sum()):,} of {len(bad):,} nodes, the first is node"
+                        f" {int(lonely.nonzero()[0])}; remove these nodes (ParaView: Clean to Grid)"
+                    )
+                bad &= ~lonely  # a target may be unknown there
             if bad.any():
                 raise MeshError(
                     f"{where}: field '{described.name}' is NaN or infinite at {int(bad.sum()):,} of"
@@ -172,6 +218,7 @@ def reader_for(
         tuple(Field(*split_unit(name)) for name in cond),
         boundary,
         step,
+        mesh.pos.shape[1],
     )
 
 

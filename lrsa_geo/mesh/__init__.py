@@ -8,17 +8,12 @@ from lrsa_geo.mesh.augment import (
     mirrored,
     turned,
 )
+from lrsa_geo.mesh.averages import cell_to_node, node_to_cell
+from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit, total_width
-from lrsa_geo.mesh.io import (
-    MESH_SUFFIXES,
-    WRITTEN_SUFFIXES,
-    MeshError,
-    cell_to_node,
-    node_to_cell,
-    read_mesh,
-    write_mesh,
-)
+from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.query import with_query_points
+from lrsa_geo.mesh.read import MESH_SUFFIXES, read_mesh
 from lrsa_geo.mesh.surfaces import (
     BoundaryNodes,
     DistanceToBoundary,
@@ -35,6 +30,7 @@ from lrsa_geo.mesh.transforms import (
     RadiusEdges,
     with_edges,
 )
+from lrsa_geo.mesh.write import WRITTEN_SUFFIXES, write_mesh
 
 __all__ = [
     "MESH_SUFFIXES",
@@ -47,6 +43,7 @@ __all__ = [
     "Field",
     "Fields",
     "KNNEdges",
+    "MeshData",
     "MeshError",
     "NodeMeasure",
     "NormalizePositions",

@@ -13,15 +13,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from lrsa_geo.mesh.fields import Field, Fields, column_slices
+from lrsa_geo.mesh.graph_by_graph import MeshTransform, graph_by_graph
 
 Axis = Literal["x", "y", "z"]
 AXES = "xyz"
 
 
-class NormalizePositions(BaseTransform):
+class NormalizePositions(MeshTransform):
     r"""Shift and scale positions so that they fill [-1, 1] along their longest axis. O(N).
 
     .. math:: p_i \leftarrow (p_i - c) / s
@@ -43,13 +43,17 @@ class NormalizePositions(BaseTransform):
     @staticmethod
     def inverse(data: Data) -> Data:
         """A copy with the positions that it had before, up to rounding."""
-        data = data.clone()
-        data.pos = data.pos * data.pos_scale + data.pos_shift
-        del data.pos_shift, data.pos_scale
-        return data
+
+        def restored(graph: Data) -> Data:
+            graph = graph.clone()
+            graph.pos = graph.pos * graph.pos_scale + graph.pos_shift
+            del graph.pos_shift, graph.pos_scale
+            return graph
+
+        return graph_by_graph(restored, data)
 
 
-class RandomRotation(BaseTransform):
+class RandomRotation(MeshTransform):
     """Turn the graph about the origin by a random angle, vectors and tensors along.
 
     In the plane the angle is uniform; in space the rotation is (over SO(3)), or one about ``axis``.
@@ -86,7 +90,7 @@ class RandomRotation(BaseTransform):
         return turned(data, matrix, self.fields)
 
 
-class RandomScaling(BaseTransform):
+class RandomScaling(MeshTransform):
     """Multiply all lengths by a factor that is log-uniform between ``low`` and ``high``.
 
     Positions scale, and with them every field in ``unit`` (distances, displacements), ``measure``

@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-import torch
-from torch_geometric.data import Data
-
-from lrsa_geo.mesh.checks import MeshError
 
 VERTEX, LINE, TRIANGLE, POLYGON, QUAD, TETRA = 1, 3, 5, 7, 9, 10
 Blocks = list[tuple[int, np.ndarray]]
@@ -59,7 +55,7 @@ _DIMENSIONS = {
     **{"points": 0, "line": 1, "polyline": 1},
 }
 # What a cell is when only its number of nodes is known: (D, nodes) -> VTK type.
-_TYPE_OF_WIDTH = {
+TYPE_OF_WIDTH = {
     **{(2, 3): 5, (2, 4): 9, (2, 6): 22, (2, 8): 23, (2, 9): 28},
     **{(3, 3): 5, (3, 4): 10, (3, 8): 12, (3, 10): 24, (3, 20): 25, (3, 27): 29},
     **{(dim, width): number for dim in (2, 3) for width, number in ((1, 1), (2, 3))},
@@ -122,28 +118,6 @@ def blocks_from_offsets(types: np.ndarray, starts: np.ndarray, nodes: np.ndarray
         (int(types[a]), nodes[starts[a] : starts[b]].reshape(b - a, widths[a]))
         for a, b in pairwise([0, *changes, len(types)])
     ]
-
-
-def table_of(data: Data, where: object = "data") -> tuple[np.ndarray, np.ndarray]:
-    """``cells [K, V]`` and ``cell_types [K]`` of a graph; K = 0 if it has no cells.
-
-    Types that are missing are guessed from D and V.
-
-    Raises:
-        MeshError: they cannot be guessed; the message begins with ``where``.
-    """
-    cells, cell_types = data.get("cells"), data.get("cell_types")
-    if cells is None:
-        return np.empty((0, 1), dtype=np.int32), np.empty(0, dtype=np.int8)
-    if cell_types is None:
-        number = _TYPE_OF_WIDTH.get((data.pos.shape[1], cells.shape[1]))
-        if number is None or (cells < 0).any():
-            raise MeshError(
-                f"{where}: cells of shape {list(cells.shape)} can be several types; set"
-                " `data.cell_types` to VTK's numbers"
-            )
-        cell_types = torch.full((len(cells),), number, dtype=torch.int8)
-    return cells.detach().cpu().numpy(), cell_types.detach().cpu().numpy()
 
 
 def cell_measures(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:

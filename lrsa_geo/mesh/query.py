@@ -1,4 +1,4 @@
-"""Points at which a field is asked for, beside the nodes that carry it."""
+"""Query points: places without a node at which a field is asked for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
+
+from lrsa_geo.mesh.mesh_data import MeshData, positions_of
 
 
 def with_query_points(
     data: Data, pos: Tensor, x: Tensor | None = None, boundary: Tensor | None = None
-) -> Data:
-    r"""The graph with further points behind its nodes, which listen and are not heard.
+) -> MeshData:
+    r"""The graph with query points: they receive from the nodes and never send.
 
-    The points are marked in ``passive [N + Q]``, and their ``measure`` is 0. If the graph has
-    edges, a point receives from the neighbours of the node nearest to it,
+    They come behind the nodes and are marked in ``passive [N + Q]``, and their ``measure`` is 0. If
+    the graph has edges, a point receives from the neighbours of the node nearest to it,
 
     .. math:: \{j \to q : j \to n(q)\}, \qquad n(q) = \mathrm{argmin}_n |p_q - p_n|,
 
@@ -30,8 +32,14 @@ def with_query_points(
         boundary: ``[Q]`` markers of the points, 0 (inside) by default.
 
     Raises:
-        ValueError: shapes do not fit, the points lack features, or the graph has no node.
+        ValueError: shapes do not fit, the points lack features, the graph has no node, or it is a
+            batch.
     """
+    if isinstance(data, Batch):
+        raise ValueError(
+            f"query points belong to one graph, got a batch of {data.num_graphs}; add them to each"
+            " of `batch.to_data_list()` and join the results with `Batch.from_data_list`"
+        )
     num_nodes, dim = data.pos.shape
     if pos.dim() != 2 or pos.shape[1] != dim or not bool(pos.isfinite().all()):
         raise ValueError(
@@ -41,7 +49,7 @@ def with_query_points(
         raise ValueError("the graph has no node, so there is no field to ask for")
     pos = pos.to(data.pos)
     passive = torch.arange(num_nodes + len(pos), device=pos.device) >= num_nodes
-    result = Data(pos=torch.cat([data.pos, pos]), passive=passive)
+    result = MeshData(pos=torch.cat([data.pos, pos]), passive=passive)
     if data.get("x") is not None:
         result.x = torch.cat([data.x, _features(data.x, x, len(pos))])
     elif x is not None:
@@ -77,9 +85,7 @@ def _edges(data: Data, pos: Tensor) -> Tensor:
     order = np.argsort(target, kind="stable")
     count = np.bincount(target, minlength=len(data.pos))
     first = np.cumsum(count) - count
-    _, nearest = cKDTree(data.pos.detach().cpu().double().numpy()).query(
-        pos.detach().cpu().double().numpy()
-    )
+    _, nearest = cKDTree(positions_of(data)).query(pos.detach().cpu().double().numpy())
     degree = count[nearest]
     point = np.repeat(np.arange(len(nearest)), degree)
     within = np.arange(len(point)) - np.repeat(np.cumsum(degree) - degree, degree)

@@ -6,21 +6,21 @@ dimensions, F boundary facets.
 
 from __future__ import annotations
 
-import igl
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
+from torch_geometric.data import Batch, Data
 
-from lrsa_geo.mesh.cells import cell_dimensions, corner_counts, table_of
+from lrsa_geo.mesh.cells import cell_dimensions, corner_counts
+from lrsa_geo.mesh.graph_by_graph import MeshTransform
+from lrsa_geo.mesh.mesh_data import positions_of, table_of
 from lrsa_geo.mesh.topology import boundary_facets
 
 _BOXES = 64  # along each axis
 
 
-class BoundaryNodes(BaseTransform):
+class BoundaryNodes(MeshTransform):
     """``boundary [N] int8``: 1 on the boundary of the cells, 0 inside. O(K log K).
 
     A closed surface has no boundary: all zeros.
@@ -38,7 +38,7 @@ class BoundaryNodes(BaseTransform):
         return data
 
 
-class SurfaceNormals(BaseTransform):
+class SurfaceNormals(MeshTransform):
     r"""Unit normals at the nodes of a surface or of a boundary, ``normal [N, D]``. O(K log K).
 
     .. math:: n_i = \sum_{f \ni i} |f| \, n_f \,\Big/\, \Big| \sum_{f \ni i} |f| \, n_f \Big|
@@ -55,7 +55,7 @@ class SurfaceNormals(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Set ``normal``, of the type of ``pos``."""
         cells, cell_types = _cells(data)
-        pos = data.pos.detach().cpu().double().numpy()
+        pos = positions_of(data)
         dimensions = cell_dimensions(cell_types)
         dim = int(dimensions.max())
         if dim == pos.shape[1]:
@@ -118,12 +118,15 @@ def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
         marker: value of ``boundary``.
 
     Raises:
-        ValueError: the graph has no cells, no facet with the marker, or another number of nodes.
+        ValueError: the graph has no cells, no facet with the marker, or another number of nodes; or
+            it is a batch, whose graphs have a force each.
     """
+    if isinstance(data, Batch):
+        raise ValueError("a batch has no one force; call it for each of `batch.to_data_list()`")
     if pressure.shape != (len(data.pos),):
         raise ValueError(f"`pressure` has shape {list(pressure.shape)}, expected [{len(data.pos)}]")
     cells, cell_types = _cells(data)
-    pos = data.pos.detach().cpu().double().numpy()
+    pos = positions_of(data)
     corners, vectors = _outward_vectors(pos, cells, cell_types)
     marked = ((data.boundary.cpu().numpy()[corners] == marker) | (corners < 0)).all(1)
     if not marked.any():
@@ -133,8 +136,8 @@ def pressure_force(data: Data, pressure: Tensor, marker: int) -> Tensor:
     return torch.from_numpy(force).to(pressure)
 
 
-class DistanceToBoundary(BaseTransform):
-    r"""Distance to the boundary, and the way there.
+class DistanceToBoundary(MeshTransform):
+    r"""Distance and offset vector to the nearest boundary point.
 
     Sets ``boundary_distance [N]`` and ``boundary_offset [N, D]``:
 
@@ -150,6 +153,7 @@ class DistanceToBoundary(BaseTransform):
 
     Raises:
         ValueError: the graph has no cells, or no such boundary.
+        ImportError: libigl is not installed.
     """
 
     def __init__(self, marker: int | None = None) -> None:
@@ -158,7 +162,7 @@ class DistanceToBoundary(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Set ``boundary_distance`` and ``boundary_offset``, of the type of ``pos``."""
         cells, cell_types = _cells(data)
-        pos = data.pos.detach().cpu().double().numpy()
+        pos = positions_of(data)
         facets = boundary_facets(cells, cell_types, len(pos)).corners
         if self.marker is not None:
             has_marker = data.boundary.cpu().numpy() == self.marker
@@ -186,6 +190,13 @@ def nearest_points(points: np.ndarray, corners: np.ndarray, simplices: np.ndarra
     if simplices.shape[1] == 1:  # libigl 2.6.3 crashes here
         places = corners[simplices[:, 0]]
         return places[cKDTree(places).query(points)[1]]
+    try:
+        import igl
+    except ImportError as error:
+        raise ImportError(
+            "distances to a boundary take libigl, which is not installed; install it with"
+            f" `pip install 'lrsa_geo[train]'` ({error})"
+        ) from error
     order = _box_by_box(points)
     nearest = np.empty_like(points)
     nearest[order] = igl.point_mesh_squared_distance(points[order], corners, simplices)[2]

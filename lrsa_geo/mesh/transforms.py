@@ -1,7 +1,7 @@
 """PyG transforms of one mesh or point cloud: edges, and the measure of its nodes.
 
-All are ``torch_geometric.transforms.BaseTransform``: they return a changed copy, and go together in
-``Compose``. N nodes, E edges, K cells, D dimensions.
+All are ``torch_geometric.transforms.BaseTransform``: they return a changed copy of a graph, or of a
+batch of graphs, and go together in ``Compose``. N nodes, E edges, K cells, D dimensions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from lrsa_geo.mesh.cells import (
     QUAD,
@@ -21,12 +20,13 @@ from lrsa_geo.mesh.cells import (
     cell_measures,
     corner_counts,
     shape_groups,
-    table_of,
 )
+from lrsa_geo.mesh.graph_by_graph import MeshTransform
+from lrsa_geo.mesh.mesh_data import positions_of, table_of
 from lrsa_geo.mesh.topology import mesh_edges
 
 
-class CellsToEdges(BaseTransform):
+class CellsToEdges(MeshTransform):
     """The edges of all cells as ``edge_index [2, E]``, both directions, sorted by target.
 
     Works for every cell type that :func:`read_mesh` knows. A node inside an edge splits it, a node
@@ -46,7 +46,7 @@ class CellsToEdges(BaseTransform):
         return data
 
 
-class KNNEdges(BaseTransform):
+class KNNEdges(MeshTransform):
     """Edges to every node from its ``k`` nearest others, sorted by target. O(N log N).
 
     Args:
@@ -60,13 +60,13 @@ class KNNEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Set ``edge_index``."""
-        _, source = _neighbours(_positions(data), self.k)
+        _, source = _neighbours(positions_of(data), self.k)
         target = np.repeat(np.arange(len(source)), source.shape[1])
         data.edge_index = torch.from_numpy(np.stack([source.reshape(-1), target]))
         return data
 
 
-class RadiusEdges(BaseTransform):
+class RadiusEdges(MeshTransform):
     """Edges between all nodes at most ``radius`` apart, sorted by target. O(N log N + E log E).
 
     Args:
@@ -85,7 +85,7 @@ class RadiusEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Set ``edge_index``."""
-        pos = _positions(data)
+        pos = positions_of(data)
         tree = cKDTree(pos, balanced_tree=False)
         probe = pos[:: max(1, len(pos) // 1000)]
         found = tree.query_ball_point(probe, self.radius, return_length=True)
@@ -107,7 +107,7 @@ def with_edges(data: Data, k: int = 6) -> Data:
     """The graph itself if it has edges, else a copy with those of its cells, or of its neighbours.
 
     Args:
-        data: graph.
+        data: graph, or a batch of graphs, each of which gets its own edges.
         k: nearest neighbours in a graph without cells, see :class:`KNNEdges`.
     """
     if data.get("edge_index") is not None:
@@ -115,7 +115,7 @@ def with_edges(data: Data, k: int = 6) -> Data:
     return (KNNEdges(k) if data.get("cells") is None else CellsToEdges())(data)
 
 
-class EdgeGeometry(BaseTransform):
+class EdgeGeometry(MeshTransform):
     r"""What an edge looks like from its target, ``edge_attr [E, D + 1]``. O(E).
 
     .. math:: e_{ji} = (p_j - p_i, \; |p_j - p_i|)
@@ -136,7 +136,7 @@ class EdgeGeometry(BaseTransform):
         return data
 
 
-class NodeMeasure(BaseTransform):
+class NodeMeasure(MeshTransform):
     r"""The length, area or volume that each node stands for, ``measure [N]``; O(K) or O(N log N).
 
     With cells, over the cells c at node i that have the mesh's highest dimension d:
@@ -168,9 +168,9 @@ class NodeMeasure(BaseTransform):
         """Set ``measure``, of the type of ``pos``."""
         cells, cell_types = table_of(data)
         if len(cells) and cell_dimensions(cell_types).max() > 0:
-            measure = _lumped(_positions(data), cells, cell_types)
+            measure = _lumped(positions_of(data), cells, cell_types)
         else:
-            measure = self._estimated(_positions(data))
+            measure = self._estimated(positions_of(data))
         data.measure = torch.from_numpy(measure).to(data.pos)
         return data
 
@@ -242,4 +242,4 @@ def _both_directions(pairs: np.ndarray, num_nodes: int) -> Tensor:
 
 
 def _positions(data: Data) -> np.ndarray:
-    return data.pos.detach().cpu().double().numpy()
+    return positions_of(data)

@@ -1,24 +1,30 @@
 """Layers and models: torch and PyTorch Geometric only."""
 
-from lrsa_geo.nn.block import LRSABlock, MixerBlock, Order
+from lrsa_geo.nn import mixers
+from lrsa_geo.nn.block import LRSABlock, MixerBlock
+from lrsa_geo.nn.condition import Condition
+from lrsa_geo.nn.config import OperatorConfig, Order
 from lrsa_geo.nn.encoding import FourierEncoding
-from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
-from lrsa_geo.nn.lrsa import LRSA
-from lrsa_geo.nn.mixers import PhysicsAttention
-from lrsa_geo.nn.operator import GeometryOperator, Mixer
-from lrsa_geo.nn.ragged import NodeLayout
+from lrsa_geo.nn.layout import EdgeLayout, GraphLayout, NodeLayout
+from lrsa_geo.nn.local import LocalLayer
+from lrsa_geo.nn.mesh_conv import MeshConv
+from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
+from lrsa_geo.nn.module import NodeModule
+from lrsa_geo.nn.operator import GeometryOperator
 
 __all__ = [
-    "LRSA",
+    "Condition",
     "EdgeLayout",
     "FourierEncoding",
     "GeometryOperator",
+    "GraphLayout",
     "LRSABlock",
     "LocalLayer",
     "MeshConv",
-    "Mixer",
     "MixerBlock",
     "NodeLayout",
+    "NodeModule",
+    "OperatorConfig",
     "Order",
-    "PhysicsAttention",
+    *mixers.__all__,
 ]

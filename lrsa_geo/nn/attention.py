@@ -1,16 +1,19 @@
 """Softmax attention between the nodes of each graph and a fixed number of latents.
 
 Both directions call ``scaled_dot_product_attention``, whose fused kernels never hold the matrix of
-nodes by latents, and neither does anything here.
+nodes by latents, and neither does anything here but :func:`summarize`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn import functional as F
 
-from lrsa_geo.nn.ragged import NodeLayout
+from lrsa_geo.nn.layout import NodeLayout
 
 
 def compress(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) -> Tensor:
@@ -31,14 +34,13 @@ def compress(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) 
     """
     num_latents, heads, width = queries.shape
     latents = []
-    for block, k, v in zip(layout.blocks, layout.split(keys), layout.split(values), strict=True):
-        if block.width == 0:
-            latents.append(values.new_zeros(block.num_graphs, num_latents, heads, width))
+    for group, k, v in zip(layout.groups, layout.split(keys), layout.split(values), strict=True):
+        if group.width == 0:
+            latents.append(values.new_zeros(group.num_graphs, num_latents, heads, width))
             continue
-        q = queries.transpose(0, 1).expand(block.num_graphs, -1, -1, -1)
-        bias = None if block.bias is None else block.bias.to(v.dtype)
-        z = scaled_dot_product_attention(q, block.pad(k), block.pad(v), attn_mask=bias)
-        latents.append(z.transpose(1, 2))
+        q = queries.transpose(0, 1).expand(group.num_graphs, -1, -1, -1)
+        bias = None if group.bias is None else group.bias.to(v.dtype)
+        latents.append(attend(q, group.pad(k), group.pad(v), bias).transpose(1, 2))
     z = latents[0] if len(latents) == 1 else torch.cat(latents)
     if layout.massless is not None:
         z = z.masked_fill(layout.massless[:, None, None, None], 0)
@@ -60,19 +62,125 @@ def reconstruct(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayou
         ``[R, H, d]`` packed.
     """
     rows = []
-    per_block = zip(
-        layout.blocks,
+    per_group = zip(
+        layout.groups,
         layout.split(queries),
         layout.split_graphs(keys),
         layout.split_graphs(values),
         strict=True,
     )
-    for block, q, k, v in per_block:
-        if block.rows:
-            attended = scaled_dot_product_attention(
-                block.pad(q), k.transpose(1, 2), v.transpose(1, 2)
-            )
-            rows.append(block.unpad(attended))
+    for group, q, k, v in per_group:
+        if group.rows:
+            attended = attend(group.pad(q), k.transpose(1, 2), v.transpose(1, 2))
+            rows.append(group.unpad(attended))
     if not rows:
         return queries
     return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+@dataclass(frozen=True)
+class SoftmaxSummary:
+    """What a softmax over nodes gathers from some of them; summaries of other nodes can be added.
+
+    Attributes:
+        log_mass: ``[B, M, H]`` log sum_i w_i exp(q_m . k_i / sqrt(d)); -inf for no mass.
+        mean: ``[B, M, H, d]`` mean of the values, with these weights; 0 for no mass.
+    """
+
+    log_mass: Tensor
+    mean: Tensor
+
+    def __add__(self, other: SoftmaxSummary) -> SoftmaxSummary:
+        """The summary of the nodes of both."""
+        a, b = self.log_mass, other.log_mass
+        neither = torch.isneginf(a) & torch.isneginf(b)
+        ahead = torch.where(neither, 0, a - b)
+        share = ahead.sigmoid()  # of self's mass in that of both
+        return SoftmaxSummary(
+            torch.maximum(a, b) + F.softplus(-ahead.abs()),
+            share[..., None] * self.mean + (1 - share)[..., None] * other.mean,
+        )
+
+
+def summarize(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) -> SoftmaxSummary:
+    """What :func:`compress` gathers, as a summary that can be added; arguments as there.
+
+    It holds the matrix of nodes by latents: meant for chunks of nodes.
+    """
+    num_latents, heads, width = queries.shape
+    masses, means = [], []
+    for group, k, v in zip(layout.groups, layout.split(keys), layout.split(values), strict=True):
+        if group.width == 0:
+            means.append(values.new_zeros(group.num_graphs, num_latents, heads, width))
+            masses.append(means[-1].new_full(means[-1].shape[:3], -torch.inf))
+            continue
+        logits = queries.transpose(0, 1) @ group.pad(k).mT * width**-0.5
+        if group.bias is not None:
+            logits = logits + group.bias
+        means.append((logits.softmax(-1) @ group.pad(v)).transpose(1, 2))
+        masses.append(logits.logsumexp(-1).transpose(1, 2))
+    log_mass, mean = torch.cat(masses), torch.cat(means)
+    if layout.mean_measure is not None:  # the layout's weights are over their mean
+        tiny = torch.finfo(log_mass.dtype).tiny
+        log_mass = log_mass + layout.mean_measure.clamp(min=tiny).log()[:, None, None]
+    if layout.massless is not None:
+        log_mass = log_mass.masked_fill(layout.massless[:, None, None], -torch.inf)
+        mean = mean.masked_fill(layout.massless[:, None, None, None], 0)
+    return SoftmaxSummary(log_mass, mean)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v, by a fused kernel, differentiable any number of times.
+
+    The fused kernels have first derivatives only. Where a second one is asked for
+    (``create_graph=True``), the backward pass is worked out from the written-out form instead,
+    which holds the matrix of weights.
+
+    Args:
+        q: ``[G, H, Q, d]``.
+        k: ``[G, H, K, d]``.
+        v: ``[G, H, K, d]``.
+        bias: broadcasts to ``[G, H, Q, K]``.
+    """
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    attended: Tensor = _Attention.apply(q, k, v, bias)
+    return attended
+
+
+class _Attention(torch.autograd.Function):
+    """The fused kernel with its own small graph inside, which the backward pass walks."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        given = (q, k, v, bias)
+        with torch.enable_grad():
+            q, k, v = (t.detach().requires_grad_(t.requires_grad) for t in (q, k, v))
+            if bias is not None:
+                bias = bias.detach().requires_grad_(bias.requires_grad)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        ctx.save_for_backward(*given, q, k, v, bias, out)
+        return out.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, out = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            tensors = tensors[:4]
+            q, k, v, bias = tensors
+            logits = q @ k.mT * q.shape[-1] ** -0.5
+            out = (logits if bias is None else logits + bias).softmax(-1) @ v
+        else:
+            tensors = tensors[4:]
+        wanted = [n for n in range(4) if ctx.needs_input_grad[n]]
+        found = torch.autograd.grad(
+            out,
+            [tensors[n] for n in wanted],
+            grad,
+            create_graph=torch.is_grad_enabled(),
+            retain_graph=True,  # the outer graph decides when what is saved is let go
+        )
+        grads: list[Tensor | None] = [None] * 4
+        for n, value in zip(wanted, found, strict=True):
+            grads[n] = value
+        return tuple(grads)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from lrsa_geo.nn.local import EdgeLayout, LocalLayer, MeshConv
-from lrsa_geo.nn.lrsa import LRSA
-from lrsa_geo.nn.mixers import PhysicsAttention
+from lrsa_geo.nn.config import Order
+from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
+from lrsa_geo.nn.local import LocalLayer
+from lrsa_geo.nn.mixers import LRSA, LowRankMixer
+from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.pointwise import FeedForward, RMSNorm, modulate, reset_children
-from lrsa_geo.nn.ragged import NodeLayout, NodeModule
-
-Order = Literal["local-first", "global-first", "parallel"]
 
 
 class MixerBlock(NodeModule):
@@ -29,19 +28,26 @@ class MixerBlock(NodeModule):
 
     Args:
         channels: C.
-        mixer: global mixing with the signature of :class:`~lrsa_geo.nn.LRSA`; None for none, and
-            then a condition modulates what the feed-forward layer reads.
+        mixer: global mixing, see :class:`~lrsa_geo.nn.LowRankMixer`; None for none, and then a
+            condition modulates what the feed-forward layer reads.
         ffn_ratio: width of the feed-forward layer over C.
         local: message passing over edges, which :meth:`mix` takes.
         order: "local-first", "global-first" or "parallel".
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import MixerBlock, PhysicsAttention
+        >>> block = MixerBlock(16, PhysicsAttention(16, heads=2, num_latents=4))
+        >>> block(torch.randn(5, 16), torch.tensor([0, 0, 0, 1, 1])).shape
+        torch.Size([5, 16])
     """
 
     def __init__(
         self,
         channels: int,
-        mixer: LRSA | PhysicsAttention | None,
+        mixer: LowRankMixer | None,
         ffn_ratio: float = 2.0,
         local: LocalLayer | None = None,
         order: Order = "local-first",
@@ -66,9 +72,9 @@ class MixerBlock(NodeModule):
         """Multiply what the block adds to its input; deep stacks start with less of it."""
         self.ffn.out.weight.mul_(factor)
         if self.mixer is not None:
-            self.mixer.reconstruct_out.weight.mul_(factor)
-        if self.local is not None and isinstance(self.local.conv, MeshConv):
-            self.local.conv.out.weight.mul_(factor)
+            self.mixer.scale_output(factor)
+        if self.local is not None:
+            self.local.scale_output(factor)
 
     def mix(
         self,
@@ -83,7 +89,7 @@ class MixerBlock(NodeModule):
         Args:
             rows: node features.
             layout: the graphs.
-            modulation: as in :meth:`LRSA.mix`.
+            modulation: as in :meth:`LowRankMixer.mix`.
             pos: ``[R, D]`` packed positions, for the local layer.
             edges: between packed rows, for the local layer.
 
@@ -102,7 +108,7 @@ class MixerBlock(NodeModule):
             rows = rows + self.local(rows, pos, edges)
         read = self.ffn_norm(rows)
         if self.mixer is None and modulation is not None:
-            read = modulate(read, modulation[layout.graph_of_row(rows.device)])
+            read = modulate(read, modulation[layout.graph])
         return rows + self.ffn(read)
 
 
@@ -113,6 +119,12 @@ class LRSABlock(MixerBlock):
         channels, heads, num_latents, latent_depth, ffn_ratio: see :class:`~lrsa_geo.nn.LRSA`;
             ``ffn_ratio`` holds for the nodes' feed-forward layer too.
         local, order: see :class:`MixerBlock`.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import LRSABlock
+        >>> LRSABlock(16, heads=2, num_latents=4)(torch.randn(2, 7, 16)).shape
+        torch.Size([2, 7, 16])
     """
 
     def __init__(

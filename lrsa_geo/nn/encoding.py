@@ -1,4 +1,4 @@
-"""What a network is told about where a node is."""
+"""Fourier features of node positions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class FourierEncoding(nn.Module):
-    r"""Positions on several scales.
+    r"""Fourier features of node positions: sines and cosines on several scales.
 
     .. math::
         p \mapsto \big(p, \; \sin(2^k \pi p), \; \cos(2^k \pi p)\big)_{k = 0, \dots, K - 1}
@@ -22,6 +22,12 @@ class FourierEncoding(nn.Module):
         octaves: K; 0 leaves the positions as they are.
 
     Shapes: ``(R, D)`` -> ``(R, D (1 + 2 K))``.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import FourierEncoding
+        >>> FourierEncoding(pos_dim=2, octaves=3)(torch.rand(5, 2)).shape
+        torch.Size([5, 14])
     """
 
     frequencies: Tensor

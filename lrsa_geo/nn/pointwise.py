@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch_geometric.nn.inits import reset
 
@@ -39,7 +40,7 @@ class RMSNorm(nn.Module):
         """``[..., width]`` -> ``[..., width]``."""
         # On a CPU, PyTorch composes rms_norm of six passes over memory; two and three suffice.
         if x.device.type == "cpu" and not torch.compiler.is_compiling() and x.dtype.itemsize >= 4:
-            y: Tensor = _RootMeanSquare.apply(x)
+            y: Tensor = _RootMeanSquare.apply(x)[0]
         else:
             y = F.rms_norm(x, (self.width,), eps=EPS)
         return y if self.gain is None else y * self.gain
@@ -50,22 +51,32 @@ class RMSNorm(nn.Module):
 
 
 class _RootMeanSquare(torch.autograd.Function):
-    """y = r x with r = (mean(x^2) + eps)^(-1/2); dx = r (dy - y mean(dy y))."""
+    """y = r x with r = (mean(x^2) + eps)^(-1/2); dx = r (dy - y mean(dy y)).
+
+    r is an output too, so that the backward pass can be differentiated once more: through it,
+    dx = -r^2 dr y / C.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         r = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         r = r.square_().div_(x.shape[-1]).add_(EPS).rsqrt_()
         y = x * r
         ctx.save_for_backward(y, r)
-        return y
+        return y, r
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, dy: Tensor) -> Tensor:
-        y, r = ctx.saved_tensors  # type: ignore[attr-defined]
-        mean = torch.einsum("...c,...c->...", dy, y).div_(y.shape[-1]).unsqueeze(-1)
-        return torch.addcmul(dy, y, mean, value=-1).mul_(r)
+    def backward(ctx: Any, dy: Tensor | None, dr: Tensor | None) -> Tensor | None:
+        y, r = ctx.saved_tensors
+        width = y.shape[-1]
+        if dy is None:
+            return None if dr is None else -(r.square() * dr / width) * y
+        mean = torch.einsum("...c,...c->...", dy, y).unsqueeze(-1) / width
+        if dr is None and not torch.is_grad_enabled():
+            return torch.addcmul(dy, y, mean, value=-1).mul_(r)
+        dx = r * (dy - y * mean)
+        return dx if dr is None else dx - (r.square() * dr / width) * y
 
 
 class Linear(nn.Linear):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.files import one_at_a_time
 from lrsa_geo.jobs import Failure, Parts, SampleError
 from lrsa_geo.mesh import Fields
 
@@ -72,7 +73,8 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
 
     A sample that fails is replaced by the next number, so the store holds the first
     ``recipe.samples`` that can be made, in order. Finished samples wait in ``<path>.parts/``: an
-    interrupted call goes on where it stopped. An existing store of the same recipe is returned.
+    interrupted call goes on where it stopped. An existing store of the same recipe is returned; if
+    another process is making it, this one waits for it.
 
     Args:
         recipe: what to make.
@@ -84,8 +86,15 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
         StoreError: ``path`` holds something else.
     """
     store = find_store(recipe, path)
-    if store is not None:
-        return store
+    if store is None:
+        with one_at_a_time(path):
+            store = find_store(recipe, path)  # which another process may have made meanwhile
+            if store is None:
+                store = _make_store(recipe, path, processes)
+    return store
+
+
+def _make_store(recipe: Recipe, path: str | Path, processes: int | None) -> MeshStore:
     about = provenance(recipe)
     # `samples` does not change a sample: a longer run may go on from a shorter one.
     settings = {key: value for key, value in about["recipe"].items() if key != "samples"}

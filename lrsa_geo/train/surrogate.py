@@ -17,7 +17,7 @@ from torch_geometric.data import Batch, Data
 from lrsa_geo.data import MeshStore, Normalizer
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
-from lrsa_geo.nn import GeometryOperator, Mixer, Order
+from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 
 FORMAT = "lrsa_geo.Surrogate"
@@ -25,42 +25,18 @@ VERSION = 1
 
 
 @dataclass
-class ModelConfig:
-    """Sizes of the network.
+class ModelConfig(OperatorConfig):
+    """Sizes and parts of the network, and what it is told of each node.
 
     Args:
-        channels: C, width of the node features.
-        depth: number of blocks.
-        heads: H, attention heads.
-        num_latents: M, latents per block.
-        latent_depth: Transformer blocks on the latents of each block.
-        ffn_ratio: width of the feed-forward layers over C.
-        fourier_octaves: scales of the position encoding.
-        local: message passing in the blocks: "MeshConv", or the name of a convolution of
-            ``torch_geometric.nn``; null for none. Edges are those of the cells, or to the six
-            nearest neighbours in a point cloud.
-        local_blocks: numbers of the blocks that have it, such as [-1] for the last; null for all.
-        order: "local-first", "global-first" or "parallel".
-        mixer: the global layer of the blocks: "lrsa", the peer "transolver", or "none".
-        relative_positions: positions count from the centre of mass of each graph: where the mesh
-            lies does not matter.
         use_measure: weigh each node by the length, area or volume it stands for.
         use_boundary: tell the network each node's boundary marker.
         use_features: tell the network the node features ``x``; positions only otherwise.
     """
 
-    channels: int = 128
-    depth: int = 8
-    heads: int = 8
-    num_latents: int = 64
-    latent_depth: int = 1
-    ffn_ratio: float = 2.0
-    fourier_octaves: int = 5
+    mixer: str = "lrsa"  # a file holds names alone
     local: str | None = None
     local_blocks: list[int] | None = None
-    order: Order = "local-first"
-    mixer: Mixer = "lrsa"
-    relative_positions: bool = False
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
@@ -116,18 +92,7 @@ class Surrogate(nn.Module):
             out_channels=total_width(fields["y"]),
             pos_dim=signature.pos_dim,
             cond_channels=total_width(fields.get("cond", ())),
-            channels=config.channels,
-            depth=config.depth,
-            heads=config.heads,
-            num_latents=config.num_latents,
-            latent_depth=config.latent_depth,
-            ffn_ratio=config.ffn_ratio,
-            fourier_octaves=config.fourier_octaves,
-            local=config.local,
-            local_blocks=config.local_blocks,
-            order=config.order,
-            mixer=config.mixer,
-            relative_positions=config.relative_positions,
+            config=config,
         )
 
     @property

@@ -99,3 +99,16 @@ def test_ragged_over_uniform(benchmark, name):
         )
     benchmark.extra_info |= {"threads": torch.get_num_threads(), "nodes": total}
     benchmark.pedantic(steps["packed"], rounds=3)
+
+
+def test_layouts_of_many_small_graphs(benchmark):
+    """Building the layout is linear in the number of graphs."""
+    for num_graphs in (1_000, 4_000, 16_000, 64_000):
+        batch = torch.arange(num_graphs).repeat_interleave(20)
+        x = torch.zeros(len(batch), 1)
+        started = time.perf_counter()
+        NodeLayout.of(x, batch)
+        print(
+            f"\n{num_graphs:6,} graphs of 20 nodes: {time.perf_counter() - started:.4f} s", end=""
+        )
+    benchmark.pedantic(lambda: NodeLayout.of(x, batch), rounds=3)

@@ -17,7 +17,7 @@ from torch_geometric.utils import segment
 
 from lrsa_geo.mesh import CellsToEdges
 from lrsa_geo.nn import EdgeLayout, LocalLayer, LRSABlock, NodeLayout
-from lrsa_geo.nn.local import sum_by_node
+from lrsa_geo.nn.layout.edges import sum_by_node
 
 NODES, CHANNELS = 10_000, 128
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def test_every_column_is_where_the_fields_say(folder):
     }
     for number, data in enumerate(store):
         mesh = triangles(20 + 7 * number, number)
-        torch.testing.assert_close(data.pos, mesh.pos.float())
+        assert torch.equal(data.pos, mesh.pos)  # float64, as in the file
         torch.testing.assert_close(data.x, mesh.pos.float())
         torch.testing.assert_close(data.y[:, 0], (1000 * number + mesh.pos[:, 0]).float())
         torch.testing.assert_close(data.y[:, 1], torch.full((len(data.pos),), float(number)))
@@ -135,12 +136,31 @@ def test_cells_of_different_width_share_a_table(tmp_path):
     assert store[1].cells.tolist() == [[0, 1, 2, 3]]
 
 
-def test_a_point_cloud_among_meshes_costs_the_cells(tmp_path):
-    """All graphs of a store have the same arrays."""
-    write_mesh(tmp_path / "a.vtu", triangles(), {"p": torch.zeros(30)})
-    np.savez(tmp_path / "b.npz", pos=np.random.default_rng(0).random((9, 2)), p=np.zeros(9))
+@pytest.mark.parametrize("first", [False, True])
+def test_a_point_cloud_among_meshes_is_refused_by_name(folder, first):
+    """It would cost all others their cells and markers."""
+    cloud = folder / ("case+.npz" if first else "cloud.npz")
+    np.savez(cloud, pos=np.random.default_rng(0).random((9, 2)), p=np.zeros(9))
+    files = [cloud, *cases(folder)] if first else [*cases(folder), cloud]
+    options = {"targets": ["p"], "processes": 0}
+    message = (
+        rf"{re.escape(cloud.name)}: has no boundary and no cells, unlike 5 of the 6 files.*vtu"
+    )
+    with pytest.raises(MeshError, match=message):
+        collect(files, folder / "s.h5", **options)
+    assert not (folder / "s.h5").exists()
+    store, failures = collect(files, folder / "s.h5", skip_bad=True, **options)
+    assert len(store) == 5
+    assert {"cells", "cell_types", "boundary"} < set(store.arrays)
+    assert [Path(files[failure.index]) for failure in failures] == [cloud]
+
+
+def test_point_clouds_alone_make_a_store(tmp_path):
+    for number in range(2):
+        pos = np.random.default_rng(number).random((9, 2))
+        np.savez(tmp_path / f"{number}.npz", pos=pos, p=np.zeros(9))
     store, _ = collect(
-        [tmp_path / "a.vtu", tmp_path / "b.npz"], tmp_path / "s.h5", targets=["p"], processes=0
+        sorted(tmp_path.glob("*.npz")), tmp_path / "s.h5", targets=["p"], processes=0
     )
     assert "boundary" not in store.arrays
     assert (store[1].measure > 0).all()

@@ -121,7 +121,7 @@ def test_workers_read_graphs_out_of_thousands_in_any_order(many: MeshStore, cont
 
 
 MEMORY = """
-import lrsa_geo.data.store.store as module
+import lrsa_geo.data.store.open_file as module
 module.RESIDENT_BYTES = 1 << 23
 store = MeshStore(sys.argv[1])
 def memory(what):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import SAGEConv
 
-from lrsa_geo.nn import EdgeLayout, GeometryOperator, LRSABlock, MeshConv, local
+from lrsa_geo.nn import EdgeLayout, GeometryOperator, LocalLayer, LRSABlock, MeshConv
+from lrsa_geo.nn.layout import edges
 
 sizes = st.tuples(st.integers(1, 30), st.integers(0, 120), st.integers(0, 99))
 
@@ -94,7 +95,7 @@ def test_chunks_of_any_size_give_the_same(conv, monkeypatch):
         return [y.detach(), x.grad, *(p.grad.clone() for p in conv.parameters())]
 
     whole = run()
-    monkeypatch.setitem(local._CHUNK_BYTES, "cpu", 4 * 6 * 20)
+    monkeypatch.setitem(edges.CHUNK_BYTES, "cpu", 4 * 6 * 20)
     layout = EdgeLayout(data.edge_index, data.pos)
     assert sum(1 for _ in layout.chunks(6)) > 50
     for one, other in zip(run(), whole, strict=True):
@@ -265,7 +266,7 @@ def test_local_layers_that_do_not_fit(options, message):
 
 
 def test_a_block_says_where_its_edges_go():
-    block = LRSABlock(8, heads=2, num_latents=4, local=local.LocalLayer("MeshConv", 8, 2))
+    block = LRSABlock(8, heads=2, num_latents=4, local=LocalLayer("MeshConv", 8, 2))
     with pytest.raises(ValueError, match="needs edges: give them to `mix`"):
         block(torch.rand(5, 8))
 

@@ -18,13 +18,10 @@ from lrsa_geo.simulate.elasticity import (
     LOADED,
     VOID,
     ElasticityRecipe,
-    MooneyRivlin,
-    QuadraticTriangle,
     markers,
-    solve,
-    unit_cell_mesh,
-    void_radius,
 )
+from lrsa_geo.simulate.hyperelasticity import MooneyRivlin, QuadraticTriangle, solve
+from lrsa_geo.simulate.unit_cell import unit_cell_mesh, void_radius
 
 RUBBER = MooneyRivlin()
 HEAVY_LOAD = 250e3  # Pa

@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data.datasets.arrays import PublishedFileError, find_file
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats
 from lrsa_geo.mesh.fields import Field, Fields
-from lrsa_geo.mesh.io import read_mesh
+from lrsa_geo.mesh.read import read_mesh
 
 _TASKS = ("scarce", "reynolds", "aoa")  # besides "full"
 _TOLERANCE = 1e-5  # of the chord, 1 m: nodes of the profile are nodes of the mesh

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from tqdm import tqdm
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError
 from lrsa_geo.data.split import Split, split_path
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh.cells import QUAD, Blocks, to_table
 from lrsa_geo.mesh.fields import Fields
 
@@ -122,20 +122,24 @@ class PublishedSet(ABC):
         return store
 
     def _graphs(self, cases: Cases, order: list[int]) -> Iterator[Data]:
-        for case in tqdm(order, desc=self.name, unit="graph", disable=None):
-            data = cases.graph(case)
-            for array in ("pos", "x", "y", "cond"):
-                values = data.get(array)
-                if values is None:
-                    continue
-                allowed = values.isnan() if self.partial and array == "y" else False
-                if not (values.isfinite() | allowed).all():
-                    raise PublishedFileError(
-                        f"{self.name}: case {case} has NaN or infinity in its '{array}';"
-                        " download the files again"
-                    )
-            data.sample = torch.tensor([case])
-            yield data
+        with progress_bar(len(order), self.name, quiet_in_files=True) as advance:
+            for case in order:
+                yield self._checked(cases.graph(case), case)
+                advance(1, 0)
+
+    def _checked(self, data: Data, case: int) -> Data:
+        for array in ("pos", "x", "y", "cond"):
+            values = data.get(array)
+            if values is None:
+                continue
+            allowed = values.isnan() if self.partial and array == "y" else False
+            if not (values.isfinite() | allowed).all():
+                raise PublishedFileError(
+                    f"{self.name}: case {case} has NaN or infinity in its '{array}';"
+                    " download the files again"
+                )
+        data.sample = torch.tensor([case])
+        return data
 
 
 def _split(train: list[int], test: list[int], val_share: float) -> Split:

@@ -15,7 +15,7 @@ from lrsa_geo.data.datasets.arrays import PublishedFileError, find_file, read_np
 from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
 from lrsa_geo.mesh.cells import QUAD
 from lrsa_geo.mesh.fields import Field, Fields
-from lrsa_geo.mesh.io import read_mesh
+from lrsa_geo.mesh.read import read_mesh
 
 HEXAHEDRON = 12
 _FILES = ("quadpress_smpl.vtk", "hexvelo_smpl.vtk", "press.npy")

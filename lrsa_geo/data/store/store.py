@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from lrsa_geo.data.reader import GraphReader
 from lrsa_geo.data.store.format import (
     FORMAT,
     KIND_OF_ARRAY,
@@ -23,21 +23,20 @@ from lrsa_geo.data.store.format import (
     datasets_of,
     digest,
 )
+from lrsa_geo.data.store.open_file import OpenFile
 from lrsa_geo.data.store.write import COMPRESSIONS, Spool, write_file
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh.fields import Field, Fields
-
-_CHUNK_CACHE_BYTES = 1 << 20  # of each compressed array in each process
-RESIDENT_BYTES = 1 << 30  # of a mapped file in the memory of a process, see _OpenFile.graph
+from lrsa_geo.mesh.mesh_data import MeshData
 
 
 class MeshStore:
     """Random access to the graphs of one HDF5 file.
 
-    ``store[i]`` reads graph ``i`` alone and returns it as a PyG ``Data`` with the arrays of
-    DESIGN's table (``pos``, ``x``, ``y``, ``cells``, ...). The file is opened on first use, once
-    per process, so a store can be handed to the workers of a ``DataLoader``; the memory that a
-    process needs does not depend on the size of the file.
+    ``store[i]`` reads graph ``i`` alone and returns it as a :class:`MeshData` (``pos``, ``x``,
+    ``y``, ``cells``, ...). The file is opened on first use, once per
+    process, so a store can be handed to the workers of a ``DataLoader``; the memory that a process
+    needs does not depend on the size of the file.
 
     A file is never changed in place: writing and appending put a whole new file under its name.
     Who has the old one open goes on reading it, without locks. A process that opens it later (such
@@ -61,7 +60,7 @@ class MeshStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._opened: _OpenFile | None = None
+        self._opened: OpenFile | None = None
         attrs = self._read_header()
         self.version = int(attrs["version"])
         self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
@@ -96,6 +95,12 @@ class MeshStore:
         return attrs
 
     @property
+    def reader(self) -> GraphReader | None:
+        """How mesh files became its graphs; None if they did not come from files."""
+        values = self.provenance.get("reader")
+        return None if values is None else GraphReader.from_dict(values)
+
+    @property
     def num_nodes(self) -> np.ndarray:
         """Nodes of every graph, ``[G]``, without reading a graph."""
         return np.diff(self._offsets["node"])
@@ -108,14 +113,14 @@ class MeshStore:
     def __len__(self) -> int:
         return len(self._offsets["node"]) - 1
 
-    def __iter__(self) -> Iterator[Data]:
+    def __iter__(self) -> Iterator[MeshData]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: int) -> Data:
+    def __getitem__(self, index: int) -> MeshData:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: graph {index} of {len(self)}")
-        # `update` takes two thirds of the time that arguments of `Data` take.
-        return Data().update(self._open().graph(int(index) % len(self)))
+        # `update` takes two thirds of the time that arguments of `MeshData` take.
+        return MeshData().update(self._open().graph(int(index) % len(self)))
 
     def arrays_of(self, index: int, arrays: list[str]) -> dict[str, torch.Tensor]:
         """Some arrays of graph ``index``; the others are not read."""
@@ -129,9 +134,9 @@ class MeshStore:
         kind = self._arrays[array]
         return self._open().file[kind][array][: self._offsets[kind][-1]]
 
-    def _open(self) -> _OpenFile:
+    def _open(self) -> OpenFile:
         if self._opened is None or self._opened.pid != os.getpid():  # a fork opens its own
-            opened = _OpenFile(self.path, self._arrays, self._offsets)
+            opened = OpenFile(self.path, self._arrays, self._offsets)
             if self.sha256 not in opened.digests:
                 raise StoreError(
                     f"{self.path}: the file was replaced by one with other contents since this"
@@ -233,67 +238,3 @@ class MeshStore:
                 )
             opened.file.close()  # not every system renames over an open file
         return MeshStore(path)
-
-
-class _OpenFile:
-    """A store's file as one process has it open.
-
-    Args:
-        path: the file.
-        arrays: kind of each array.
-        offsets: of each kind, ``[G + 1]``.
-
-    Attributes:
-        digests: that of the file, and those of the states that it was appended to.
-    """
-
-    def __init__(self, path: Path, arrays: dict[str, str], offsets: dict[str, np.ndarray]) -> None:
-        self.pid = os.getpid()
-        # No locks: what is written is a new file, and network file systems may not have them.
-        self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
-        attrs = self.file.attrs
-        self.digests = [str(attrs["sha256"]), *json.loads(attrs.get("earlier", "[]"))]
-        self._map: mmap.mmap | None = None
-        if os.name == "posix":  # elsewhere HDF5's file descriptor is not Python's
-            # The file that is open, whatever bears its name by now.
-            self._map = mmap.mmap(self.file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ)
-        self._arrays = [
-            (array, self._rows_of(f"{kind}/{array}"), list(offsets).index(kind))
-            for array, kind in arrays.items()
-        ]
-        self._offsets = np.stack(list(offsets.values()), 1)  # [G + 1, kinds]
-        self._node = list(offsets).index("node")
-        # Graphs of the mean size that fill RESIDENT_BYTES; of a smaller file all of them.
-        size = path.stat().st_size
-        self._reads_between_drops = 0
-        if size > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._reads_between_drops = max(1, RESIDENT_BYTES * len(self._offsets) // size)
-        self._reads = 0
-
-    def _rows_of(self, name: str) -> np.ndarray | h5py.Dataset:
-        dataset = self.file[name]
-        offset = dataset.id.get_offset()  # None for chunks and for an array without rows
-        if self._map is None or offset is None:
-            return dataset
-        values = np.frombuffer(self._map, dataset.dtype, dataset.size, offset)
-        return values.reshape(dataset.shape)
-
-    def graph(self, index: int, only: Iterable[str] | None = None) -> dict[str, Any]:
-        """Copies of the arrays of a graph (or ``only`` some) as tensors, and ``num_nodes``.
-
-        Pages of the mapped file count as memory of this process until the kernel needs it for
-        something else. They are handed back now and then, so that they never grow with the file.
-        """
-        first, last = self._offsets[index : index + 2].tolist()
-        values: dict[str, Any] = {}
-        for array, rows, kind in self._arrays:
-            if only is None or array in only:
-                part = rows[first[kind] : last[kind]]
-                part = part.T if array == "edge_index" else part
-                values[array] = torch.from_numpy(part.copy())
-        values["num_nodes"] = last[self._node] - first[self._node]
-        if self._reads_between_drops and self._map is not None:
-            self._reads += 1
-            if self._reads % self._reads_between_drops == 0:
-                self._map.madvise(mmap.MADV_DONTNEED)
-        return values

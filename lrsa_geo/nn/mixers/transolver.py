@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lrsa_geo.nn.pointwise import Linear, modulate, reset_children
-from lrsa_geo.nn.ragged import NodeLayout, NodeModule
+from lrsa_geo.nn.attention import attend
+from lrsa_geo.nn.layout import NodeLayout
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums
+from lrsa_geo.nn.pointwise import Linear, reset_children
 
 _EMPTY_SLICE = 1e-5  # as in the paper's code: a slice that no node is in
 
 
-class PhysicsAttention(NodeModule):
+class PhysicsAttention(LowRankMixer):
     r"""Physics-Attention of Transolver (arXiv 2402.02366, section 3.2), on graphs of any sizes.
 
     .. math::
@@ -35,6 +36,13 @@ class PhysicsAttention(NodeModule):
 
     Raises:
         ValueError: an argument's shape or value does not fit, see :meth:`NodeLayout.of`.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import PhysicsAttention
+        >>> layer = PhysicsAttention(channels=16, heads=2, num_latents=4)
+        >>> layer(torch.randn(5, 16), torch.tensor([0, 0, 0, 1, 1])).shape
+        torch.Size([5, 16])
     """
 
     def __init__(self, channels: int, heads: int = 8, num_latents: int = 64) -> None:
@@ -56,35 +64,35 @@ class PhysicsAttention(NodeModule):
         nn.init.orthogonal_(self.to_slices.weight)
         nn.init.constant_(self.temperature, 0.5)
 
-    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
-        """The mixer on packed rows, ``[R, C]`` -> ``[R, C]``; ``modulation`` as in LRSA."""
+    def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Slice weights ``[R, H, M]`` and values ``[R, H, d]`` of the nodes ``[R, C]``."""
         keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
         logits = self.to_slices(keys) / self.temperature[:, None]
-        weights = logits.softmax(-1).transpose(0, 1)  # [H, R, M]
-        z = self.compress(weights, values.transpose(0, 1), layout)
-        if modulation is not None:
-            tokens = modulate(z.transpose(1, 2).flatten(2), modulation[:, None])
-            z = tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return self.reconstruct(weights, self.process(z), layout)
+        return logits.softmax(-1), values
 
-    def compress(self, weights: Tensor, values: Tensor, layout: NodeLayout) -> Tensor:
-        """Weighted means of the values over each graph: ``[H, R, d]`` -> ``[B, H, M, d]``."""
-        if layout.share is not None:
-            weights = weights * layout.share[:, None].to(weights.dtype)
-        sizes = list(layout.sizes)
-        tokens = [
-            w.transpose(1, 2) @ v / (w.sum(1).unsqueeze(-1) + _EMPTY_SLICE)
-            for w, v in zip(weights.split(sizes, 1), values.split(sizes, 1), strict=True)
-        ]
-        z = torch.stack(tokens)
-        return z if layout.massless is None else z.masked_fill(layout.massless.view(-1, 1, 1, 1), 0)
+    def summarize(self, nodes: tuple[Tensor, Tensor], layout: NodeLayout) -> WeightedSums:
+        """Sums of the values in each slice, and of the weights."""
+        return WeightedSums.over(*nodes, layout)
+
+    def latents_of(self, summary: WeightedSums) -> Tensor:
+        """Weighted means over each slice as latents ``[B, M, C]``."""
+        mean_measure = summary.measure / summary.heard.clamp(min=1)
+        empty = (_EMPTY_SLICE * mean_measure).view(-1, 1, 1)
+        empty = empty.masked_fill(empty == 0, 1)  # a graph without mass: its sums are 0
+        z = summary.values / (summary.weights + empty)[..., None]
+        return z.transpose(1, 2).flatten(2)
 
     def process(self, z: Tensor) -> Tensor:
-        """softmax(Q K^T / sqrt(d)) V over the slices of each graph and head."""
-        return F.scaled_dot_product_attention(*self.to_qkv(z).chunk(3, dim=-1))
+        """softmax(Q K^T / sqrt(d)) V over the slices of each graph and head, ``[B, M, C]``."""
+        per_head = z.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q, k, v = self.to_qkv(per_head).chunk(3, dim=-1)
+        return attend(q, k, v).transpose(1, 2).flatten(2)
 
-    def reconstruct(self, weights: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
-        """Nodes read the slices that they are in: ``[B, H, M, d]`` -> ``[R, C]``."""
-        parts = zip(weights.split(list(layout.sizes), 1), z, strict=True)
-        rows = torch.cat([w @ tokens for w, tokens in parts], dim=1)
-        return self.reconstruct_out(rows.transpose(0, 1).flatten(1))
+    def reconstruct(self, nodes: tuple[Tensor, Tensor], z: Tensor, layout: NodeLayout) -> Tensor:
+        """Nodes read the slices that they are in: ``[B, M, C]`` -> ``[R, C]``."""
+        per_head = z.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        parts = zip(
+            layout.groups, layout.split(nodes[0]), layout.split_graphs(per_head), strict=True
+        )
+        rows = [group.unpad(group.pad(weights) @ slices) for group, weights, slices in parts]
+        return self.reconstruct_out(torch.cat(rows).flatten(1))

@@ -19,7 +19,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from lrsa_geo.mesh.cells import Blocks, blocks_from_offsets
-from lrsa_geo.mesh.checks import MeshError
+from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.formats.base import RawMesh, only_step
 
 _BITS = {
     f"{kind}{8 * size}": f"{kind[0].lower()}{size}"
@@ -37,14 +38,15 @@ _SURFACE: dict[str, tuple[dict[int, int], int]] = {
 Fields = dict[str, np.ndarray]
 
 
-def read_vtk_xml(path: Path) -> tuple[np.ndarray, Blocks, Fields, Fields]:
-    """Positions, cells, node fields and cell fields; pieces follow one another.
+def read(path: Path, step: int) -> RawMesh:
+    """Read all pieces, one after the other.
 
     Raises:
         MeshError: a field is there twice, or an array has not the size that the file declares.
         Exception: whatever Python's parsers say of a damaged file.
     """
-    return _File(path).read()
+    only_step(path, step)
+    return RawMesh(*_File(path).read())
 
 
 class _File:

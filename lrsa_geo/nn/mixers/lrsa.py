@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lrsa_geo.nn import attention
-from lrsa_geo.nn.pointwise import (
-    FeedForward,
-    Linear,
-    RMSNorm,
-    modulate,
-    reset_children,
-)
-from lrsa_geo.nn.ragged import NodeLayout, NodeModule
+from lrsa_geo.nn.attention import SoftmaxSummary
+from lrsa_geo.nn.layout import NodeLayout
+from lrsa_geo.nn.mixers.base import LowRankMixer
+from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 
 
 class LatentBlock(nn.Module):
@@ -29,6 +24,12 @@ class LatentBlock(nn.Module):
         channels: C.
         heads: H.
         ffn_ratio: width of the feed-forward layers over C.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import LatentBlock
+        >>> LatentBlock(channels=16, heads=2, ffn_ratio=2.0)(torch.randn(3, 8, 16)).shape
+        torch.Size([3, 8, 16])
     """
 
     def __init__(self, channels: int, heads: int, ffn_ratio: float) -> None:
@@ -56,13 +57,11 @@ class LatentBlock(nn.Module):
         """softmax(Q K^T / sqrt(d)) V over the latents of each graph."""
         q, k, v = self.to_qkv(z).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k = self.query_norm(q), self.key_norm(k)
-        attended = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        )
+        attended = attention.attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.attention_out(attended.transpose(1, 2).flatten(2))
 
 
-class LRSA(NodeModule):
+class LRSA(LowRankMixer):
     r"""Low-Rank Spatial Attention (arXiv 2604.03582): global mixing of N nodes at O(N M) cost.
 
     .. math::
@@ -94,6 +93,14 @@ class LRSA(NodeModule):
 
     Raises:
         ValueError: an argument's shape or value does not fit, see :meth:`NodeLayout.of`.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import LRSA
+        >>> layer = LRSA(channels=16, heads=2, num_latents=4)
+        >>> batch = torch.tensor([0, 0, 0, 1, 1])
+        >>> layer(torch.randn(5, 16), batch).shape
+        torch.Size([5, 16])
     """
 
     def __init__(
@@ -138,24 +145,23 @@ class LRSA(NodeModule):
         nn.init.normal_(self.latents)
         reset_children(self)
 
-    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
-        """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``.
+    def compress(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
+        """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``, by a fused kernel."""
+        z = attention.compress(*self._queries_keys_values(nodes), layout)
+        return self.compress_out(z.flatten(2))
 
-        A graph's condition enters through its latents, at no cost on the nodes: ``modulation``
-        ``[B, 2 C]`` holds (g, s) of Z <- (1 + g) Z + s.
-        """
-        z = self.compress(rows, layout)
-        if modulation is not None:
-            z = modulate(z, modulation[:, None])
-        z = self.process(z)
-        return self.reconstruct(rows, z, layout)
+    def summarize(self, nodes: Tensor, layout: NodeLayout) -> SoftmaxSummary:
+        """What :meth:`compress` gathers, as log-sum-exp and mean, which can be added."""
+        return attention.summarize(*self._queries_keys_values(nodes), layout)
 
-    def compress(self, rows: Tensor, layout: NodeLayout) -> Tensor:
-        """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``."""
+    def latents_of(self, summary: SoftmaxSummary) -> Tensor:
+        """Latents ``[B, M, C]`` from a summary of all nodes."""
+        return self.compress_out(summary.mean.flatten(2))
+
+    def _queries_keys_values(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
         queries = self.latent_norm(self.latents).to(values.dtype)
-        z = attention.compress(queries, self.node_key_norm(keys), values, layout)
-        return self.compress_out(z.flatten(2))
+        return queries, self.node_key_norm(keys), values
 
     def process(self, z: Tensor) -> Tensor:
         """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
@@ -163,9 +169,9 @@ class LRSA(NodeModule):
             z = block(z)
         return z
 
-    def reconstruct(self, rows: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
+    def reconstruct(self, nodes: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
         """Packed nodes ``[R, C]`` read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""
-        queries = self.node_query_norm(self.to_queries(rows).unflatten(-1, (self.heads, -1)))
+        queries = self.node_query_norm(self.to_queries(nodes).unflatten(-1, (self.heads, -1)))
         z = self.to_latent_keys_values(self.processed_norm(z))
         keys, values = z.unflatten(-1, (2, self.heads, -1)).unbind(2)
         y = attention.reconstruct(queries, self.latent_key_norm(keys), values, layout)

@@ -1,0 +1,81 @@
+"""A MeshStore file as one process has it open: mapped arrays, graphs by number."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+_CHUNK_CACHE_BYTES = 1 << 20  # of each compressed array in each process
+RESIDENT_BYTES = 1 << 30  # of a mapped file in the memory of a process, see OpenFile.graph
+
+
+class OpenFile:
+    """A store's file as one process has it open.
+
+    Args:
+        path: the file.
+        arrays: kind of each array.
+        offsets: of each kind, ``[G + 1]``.
+
+    Attributes:
+        digests: that of the file, and those of the states that it was appended to.
+    """
+
+    def __init__(self, path: Path, arrays: dict[str, str], offsets: dict[str, np.ndarray]) -> None:
+        self.pid = os.getpid()
+        # No locks: what is written is a new file, and network file systems may not have them.
+        self.file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
+        attrs = self.file.attrs
+        self.digests = [str(attrs["sha256"]), *json.loads(attrs.get("earlier", "[]"))]
+        self._map: mmap.mmap | None = None
+        if os.name == "posix":  # elsewhere HDF5's file descriptor is not Python's
+            # The file that is open, whatever bears its name by now.
+            self._map = mmap.mmap(self.file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ)
+        self._arrays = [
+            (array, self._rows_of(f"{kind}/{array}"), list(offsets).index(kind))
+            for array, kind in arrays.items()
+        ]
+        self._offsets = np.stack(list(offsets.values()), 1)  # [G + 1, kinds]
+        self._node = list(offsets).index("node")
+        # Graphs of the mean size that fill RESIDENT_BYTES; of a smaller file all of them.
+        size = path.stat().st_size
+        self._reads_between_drops = 0
+        if size > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._reads_between_drops = max(1, RESIDENT_BYTES * len(self._offsets) // size)
+        self._reads = 0
+
+    def _rows_of(self, name: str) -> np.ndarray | h5py.Dataset:
+        dataset = self.file[name]
+        offset = dataset.id.get_offset()  # None for chunks and for an array without rows
+        if self._map is None or offset is None:
+            return dataset
+        values = np.frombuffer(self._map, dataset.dtype, dataset.size, offset)
+        return values.reshape(dataset.shape)
+
+    def graph(self, index: int, only: Container[str] | None = None) -> dict[str, Any]:
+        """Copies of the arrays of a graph (or ``only`` some) as tensors, and ``num_nodes``.
+
+        Pages of the mapped file count as memory of this process until the kernel needs it for
+        something else. They are handed back now and then, so that they never grow with the file.
+        """
+        first, last = self._offsets[index : index + 2].tolist()
+        values: dict[str, Any] = {}
+        for array, rows, kind in self._arrays:
+            if only is None or array in only:
+                part = rows[first[kind] : last[kind]]
+                part = part.T if array == "edge_index" else part
+                values[array] = torch.from_numpy(part.copy())
+        values["num_nodes"] = last[self._node] - first[self._node]
+        if self._reads_between_drops and self._map is not None:
+            self._reads += 1
+            if self._reads % self._reads_between_drops == 0:
+                self._map.madvise(mmap.MADV_DONTNEED)
+        return values

@@ -1,0 +1,131 @@
+"""Read mesh files and point clouds.
+
+==================  ===========================================================================
+read through        extensions
+==================  ===========================================================================
+this library        ``.vtu .vtp``
+meshio              ``.vtk .xdmf .xmf .msh .inp .bdf .fem .nas .med .e .exo .ex2 .cgns``
+trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
+                    triangles
+pyvista             ``.case .foam``, what meshio does not know of ``.vtk`` (surfaces, structured
+                    grids, colours, normals), and most ``.cgns`` (extra ``viz``)
+numpy               point clouds: ``.npz .csv .xyz``
+==================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrsa_geo.mesh.cells import to_table
+from lrsa_geo.mesh.checks import check_cells, check_field
+from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
+from lrsa_geo.mesh.mesh_data import MeshData
+
+MESH_SUFFIXES = tuple(READERS)
+
+
+def read_mesh(path: str | Path, step: int = 0) -> MeshData:
+    """Read a mesh or a point cloud; nothing in the file is ever executed.
+
+    It may be called from several threads at once, and leaves the libraries that it uses, the
+    process's output and its warnings as they are.
+
+    Args:
+        path: file; its extension says the format.
+        step: which step of a time series (XDMF, EnSight, OpenFOAM), -1 for the last.
+
+    Returns:
+        A :class:`MeshData` with
+
+        - ``pos [N, D]``, of the file's precision; D is 2 if z is missing or 0 everywhere;
+        - if there are cells, ``cells [K, V] int32``, padded with -1, and ``cell_types [K] int8``,
+          VTK's numbers, with the nodes of a cell in VTK's order;
+        - ``point_data`` and ``cell_data``: name -> array ``[N, ...]`` or ``[K, ...]``, as the file
+          has it, but ``[N]`` where it has one component.
+
+        Nodes and cells keep the order of the file. An STL has no nodes, so corners at exactly the
+        same place become one.
+
+    Raises:
+        MeshError: the file is missing, damaged, or no mesh; the message says what to do.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    format_ = READERS.get(suffix)
+    if format_ is None:
+        raise MeshError(
+            f"{path}: unknown extension '{path.suffix}', expected one of {' '.join(READERS)};"
+            " rename or convert the file"
+        )
+    check_file(path, format_.may_be_empty)
+    try:
+        with np.errstate(all="ignore"):  # of this thread alone; what is not finite is found below
+            if format_.check is not None:
+                format_.check(path)
+            raw = format_.read(path, step)
+        return _to_data(path, raw)
+    except MeshError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise MeshError(
+            f"{path}: cannot be read as {path.suffix} ({type(error).__name__}:"
+            f" {error or 'the reader gives no reason'}); check that the extension is right and the"
+            " file complete, or open it in the program that made it and export it again"
+        ) from error
+
+
+def _to_data(path: Path, raw: RawMesh) -> MeshData:
+    pos = _native(raw.pos)
+    if pos.ndim != 2 or pos.shape[1] not in (2, 3) or not len(pos):
+        raise MeshError(
+            f"{path}: positions have shape {list(pos.shape)}, expected [N, 2] or [N, 3] with N > 0;"
+            " the file holds no mesh: export it again"
+        )
+    if pos.dtype not in (np.float32, np.float64):
+        pos = pos.astype(np.float64)
+    finite = np.isfinite(pos).all(1)
+    if not finite.all():
+        raise MeshError(
+            f"{path}: {(~finite).sum():,} of {len(pos):,} nodes have coordinates that are NaN or"
+            f" infinite, the first is node {finite.argmin()}; remove or repair them"
+        )
+    if pos.shape[1] == 3 and not pos[:, 2].any():
+        pos = np.ascontiguousarray(pos[:, :2])
+    data = MeshData(pos=torch.from_numpy(pos))
+    blocks = [(number, nodes) for number, nodes in raw.blocks if len(nodes)]
+    for number, nodes in blocks:
+        check_cells(path, number, nodes, len(pos))
+    num_cells = sum(len(nodes) for _, nodes in blocks)
+    if num_cells:
+        cells, cell_types = to_table(blocks)
+        data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
+    data.point_data = _tensors(path, "node", raw.point_data, len(pos))
+    data.cell_data = _tensors(path, "cell", raw.cell_data, num_cells)
+    return data
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """A contiguous array in the machine's byte order, which a tensor can share."""
+    values = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("="), copy=False)
+    return values if values.flags.writeable else values.copy()
+
+
+def _tensors(path: Path, kind: str, arrays: dict[str, np.ndarray], rows: int) -> dict[str, Tensor]:
+    tensors = {}
+    for name, values in arrays.items():
+        check_field(path, kind, name, values.shape, rows)
+        if values.dtype.kind not in "biufc":
+            raise MeshError(
+                f"{path}: {kind} field '{name}' has type {values.dtype}, expected numbers;"
+                " remove it or make it numbers"
+            )
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        tensors[name] = torch.from_numpy(_native(values))
+    return tensors

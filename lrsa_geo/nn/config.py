@@ -1,0 +1,86 @@
+"""Sizes and parts of a GeometryOperator, described once for code, YAML and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+Order = Literal["local-first", "global-first", "parallel"]
+"""In which order a block applies its local and its global layer."""
+
+
+@dataclass
+class OperatorConfig:
+    """Sizes and parts of the network.
+
+    Args:
+        channels: C, width of the node features.
+        depth: number of blocks.
+        heads: H, attention heads.
+        num_latents: M, latents per block.
+        latent_depth: Transformer blocks on the latents of each block.
+        ffn_ratio: width of the feed-forward layers over C.
+        fourier_octaves: scales of the position encoding, see FourierEncoding.
+        mixer: the global layer of the blocks: a name of MIXERS ("lrsa", or a peer such as
+            "transolver"), or "none" for message passing alone; in code also a class or a factory,
+            called with those of channels, heads, num_latents, latent_depth and ffn_ratio that it
+            names.
+        local: message passing in the blocks: "MeshConv", or the name of a convolution of
+            torch_geometric.nn; null for none; in code also a class, factory or instance, see
+            LocalLayer. The command line takes the edges of the cells, or those to the six nearest
+            neighbours in a point cloud.
+        local_blocks: numbers of the blocks that have it, such as [0, -1] for the first and the
+            last; null for all. Not read without local. What it saves, and what it costs:
+            datasets/elasticity/README.md.
+        order: of the local and the global layer: "local-first", "global-first" or "parallel".
+        relative_positions: positions count from the centre of mass of each graph: where the mesh
+            lies does not matter.
+    """
+
+    channels: int = 128
+    depth: int = 8
+    heads: int = 8
+    num_latents: int = 64
+    latent_depth: int = 1
+    ffn_ratio: float = 2.0
+    fourier_octaves: int = 5
+    mixer: str | Callable[..., nn.Module] = "lrsa"
+    local: str | nn.Module | Callable[..., nn.Module] | None = None
+    local_blocks: Sequence[int] | None = None
+    order: Order = "local-first"
+    relative_positions: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes of which no network can be built.
+
+        Raises:
+            ValueError: naming the value.
+        """
+        for name in ("channels", "depth", "heads", "num_latents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 1")
+        for name in ("latent_depth", "fourier_octaves"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 0")
+        if not self.ffn_ratio > 0:
+            raise ValueError(f"`ffn_ratio` is {self.ffn_ratio}, expected more than 0")
+
+    def blocks_with_local(self) -> set[int]:
+        """Numbers of the blocks with message passing, counted from the front.
+
+        Raises:
+            ValueError: ``local_blocks`` names none, or one that is not there.
+        """
+        if self.local is None:
+            return set()
+        if self.local_blocks is None:
+            return set(range(self.depth))
+        if not self.local_blocks:
+            raise ValueError("`local_blocks` names no block; `local` is None for none")
+        for number in self.local_blocks:
+            if not -self.depth <= number < self.depth:
+                raise ValueError(f"`local_blocks` names block {number} of {self.depth}")
+        return {number % self.depth for number in self.local_blocks}

@@ -1,0 +1,144 @@
+"""The low-rank template: compress nodes into latents, process these, reconstruct at the nodes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from lrsa_geo.nn.layout import NodeLayout
+from lrsa_geo.nn.module import NodeModule
+from lrsa_geo.nn.pointwise import Linear, modulate
+
+Self = TypeVar("Self", bound="Summary")
+
+
+class Summary(Protocol):
+    """What compress gathers over nodes: the summary of two sets of nodes is the sum of theirs."""
+
+    def __add__(self: Self, other: Self) -> Self:
+        """The summary of the nodes of both."""
+
+
+@dataclass(frozen=True)
+class WeightedSums:
+    """Sums over nodes, with which weighted means are worked out; see :class:`Summary`.
+
+    Attributes:
+        values: ``[B, H, M, d]`` sum_i w_i s_im v_i.
+        weights: ``[B, H, M]`` sum_i w_i s_im.
+        measure: ``[B]`` sum_i w_i.
+        heard: ``[B]`` number of nodes with w_i > 0.
+    """
+
+    values: Tensor
+    weights: Tensor
+    measure: Tensor
+    heard: Tensor
+
+    def __add__(self, other: WeightedSums) -> WeightedSums:
+        """The sums over the nodes of both."""
+        return WeightedSums(
+            self.values + other.values,
+            self.weights + other.weights,
+            self.measure + other.measure,
+            self.heard + other.heard,
+        )
+
+    @classmethod
+    def over(cls, weights: Tensor, values: Tensor, layout: NodeLayout) -> WeightedSums:
+        """The sums over each graph of a layout.
+
+        Args:
+            weights: ``[R, H, M]`` s, packed.
+            values: ``[R, H, d]`` v, packed.
+            layout: the graphs, with their measures w.
+        """
+        if layout.measure is not None:
+            weights = weights * layout.measure[:, None, None].to(weights.dtype)
+        products, sums = [], []
+        parts = zip(layout.groups, layout.split(weights), layout.split(values), strict=True)
+        for group, of_group, v in parts:
+            w = group.pad_with_zeros(of_group)
+            products.append(w.mT @ group.pad(v))
+            sums.append(w.sum(2))
+        of_values, of_weights = torch.cat(products), torch.cat(sums)
+        if layout.massless is not None:
+            of_values = of_values.masked_fill(layout.massless[:, None, None, None], 0)
+            of_weights = of_weights.masked_fill(layout.massless[:, None, None], 0)
+        if layout.total is None or layout.heard is None:
+            total = heard = layout.count.to(values.dtype)
+        else:
+            total, heard = layout.total.to(values.dtype), layout.heard.to(values.dtype)
+        return cls(of_values, of_weights, total, heard)
+
+
+class LowRankMixer(NodeModule):
+    r"""Global mixing of low rank: what every mixer of the family has to say.
+
+    .. math:: K \approx U \, G \, V^T: \qquad
+        Z = \mathrm{compress}(x) = V^T x, \qquad Z \leftarrow \mathrm{process}(Z) = G Z, \qquad
+        y = \mathrm{reconstruct}(x, Z) = U Z
+
+    (arXiv 2604.03582, section 3). Compress gathers over the nodes of each graph into M latents,
+    process works on the latents alone, and in reconstruct every node reads the latents of its
+    graph. What compress gathers is a :class:`Summary` that can be added: summaries of chunks of a
+    mesh give its latents chunk by chunk, those of the parts of several processes give them in
+    parallel, both exactly.
+
+    A mixer writes :meth:`summarize` and :meth:`latents_of` (and a faster :meth:`compress` of the
+    same value where there is one), :meth:`process` and :meth:`reconstruct`; its name in
+    ``lrsa_geo.nn.MIXERS`` makes it known to models. The Linear layer that it ends with is
+    ``reconstruct_out``.
+
+    Args:
+        channels: C.
+
+    Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
+    """
+
+    reconstruct_out: Linear
+
+    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
+        """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``.
+
+        A graph's condition enters through its latents, at no cost on the nodes: ``modulation``
+        ``[B, 2 C]`` holds (g, s) of Z <- (1 + g) Z + s.
+        """
+        nodes = self.prepare(rows)
+        z = self.compress(nodes, layout)
+        if modulation is not None:
+            z = modulate(z, modulation[:, None])
+        return self.reconstruct(nodes, self.process(z), layout)
+
+    def prepare(self, rows: Tensor) -> Any:
+        """What both compress and reconstruct need of each node; the rows themselves by default."""
+        return rows
+
+    def compress(self, nodes: Any, layout: NodeLayout) -> Tensor:
+        """Nodes, as :meth:`prepare` gives them -> latents ``[B, M, C]``."""
+        return self.latents_of(self.summarize(nodes, layout))
+
+    @abstractmethod
+    def summarize(self, nodes: Any, layout: NodeLayout) -> Summary:
+        """What compress gathers over the nodes of each graph, as a summary that can be added."""
+
+    @abstractmethod
+    def latents_of(self, summary: Any) -> Tensor:
+        """Latents ``[B, M, C]`` from the summary of all nodes of each graph."""
+
+    @abstractmethod
+    def process(self, z: Tensor) -> Tensor:
+        """Mix the latents of each graph: ``[B, M, C]`` -> ``[B, M, C]``."""
+
+    @abstractmethod
+    def reconstruct(self, nodes: Any, z: Tensor, layout: NodeLayout) -> Tensor:
+        """Every node reads the latents ``[B, M, C]`` of its graph -> ``[R, C]``."""
+
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiply what the layer gives; deep stacks start with less of it."""
+        self.reconstruct_out.weight.mul_(factor)

@@ -1,0 +1,33 @@
+"""What all pictures share: shown numbers, readable names, and files that appear whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import figure as mpl_figure
+
+from lrsa_geo.files import atomic_path
+from lrsa_geo.mesh import Field
+
+mpl.rcParams["figure.constrained_layout.use"] = True
+
+
+def shown_values(columns: np.ndarray, field: Field) -> np.ndarray:
+    """A scalar itself, the length of a vector: ``[N, components]`` -> ``[N]``."""
+    return np.linalg.norm(columns, axis=1) if field.components else columns[:, 0]
+
+
+def readable(name: str, field: Field) -> str:
+    """A label for an axis or a colour bar, with the unit."""
+    quantity = name.replace("_", " ")
+    if field.components:
+        quantity = f"|{quantity}|"
+    return quantity if field.unit == "1" else f"{quantity} in {field.unit}"
+
+
+def save(figure: mpl_figure.Figure, path: str | Path) -> None:
+    """Write a PNG file that appears complete or not at all."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
