@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
-
 from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
@@ -58,20 +56,21 @@ def _run(command: Callable[[list[str]], None], argv: list[str]) -> int:
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"lrsa-geo: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
         return 130
     return 0
 
 
 def _train(argv: list[str]) -> None:
     from lrsa_geo.train import (
+        Run,
+        TrainConfig,
         add_config_arguments,
         config_from,
         find_config,
-        resumable_run,
+        followed_folder,
         train,
-        unused_run,
     )
 
     parser = Parser(
@@ -96,26 +95,24 @@ def _train(argv: list[str]) -> None:
         parser.parse_args(argv)
         parser.error("WHAT comes first")
     what, rest = argv[0], argv[1:]
-    quick = "--quick" in rest
-    layers = find_config(what, quick=quick)
-    name = config_from(parser.instantiate(_parse(parser, what, layers, rest))).name
-    given = parser.parse_args([what, *rest]).run
+    layers = find_config(what, quick="--quick" in rest)
+
+    def config_of(run: Run | None = None) -> TrainConfig:
+        """The layers of configuration, those of a run that is resumed, flags."""
+        saved = ["--config", str(run.config)] if run and run.config.exists() else []
+        values = parser.parse_args([what, *layers, *saved, *rest])
+        return config_from(parser.instantiate(values))
+
+    config = config_of()
+    given = followed_folder() or parser.parse_args([what, *layers, *rest]).run
+    folder = Path(given) if given else None
     resume = "--resume" in rest
     if resume:
-        folder = Path(given) if given else resumable_run(name)
-        saved = folder / "config.yaml"
-        layers += ["--config", str(saved)] if saved.exists() else []
-    else:
-        folder = Path(given) if given else unused_run(name)
-    config = config_from(parser.instantiate(_parse(parser, what, layers, rest)))
-    print(f"run folder: {folder}")
+        run = Run(folder) if folder else Run.last(config.name, config_of)
+        folder, config = run.path, config_of(run)
     report = train(config, folder, resume=resume)
-    _print_report(report, folder)
-
-
-def _parse(parser: Parser, what: str, layers: list[str], rest: list[str]) -> Namespace:
-    """The layers of configuration in order, then the flags of the command line."""
-    return parser.parse_args([what, *layers, *rest])
+    if report:  # processes that only help have none
+        _print_report(report)
 
 
 def _evaluate(argv: list[str]) -> None:
@@ -126,7 +123,7 @@ def _evaluate(argv: list[str]) -> None:
     )
     parser.add_argument("run", type=str, help="run folder")
     folder = Path(parser.parse_args(argv).run)
-    _print_report(evaluate(folder), folder)
+    _print_report(evaluate(folder) | {"folder": folder})
 
 
 def _predict(argv: list[str]) -> None:
@@ -171,22 +168,32 @@ def _predict(argv: list[str]) -> None:
         )
 
 
-def _print_report(report: dict[str, Any], folder: Path) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     graphs = len(report["test_graphs"])
-    print(f"\nrelative L2 on {graphs} test meshes   mean   median    worst  surface  largest error")
+    error_name = report["error"].replace("_", " ").replace(" l2", " L2")
+    if not graphs:
+        print("\nno test graphs (data.split.test): there are no errors to report")
+    else:
+        print(
+            f"\n{error_name} on {graphs} test meshes".ljust(33)
+            + "    mean   median    worst  surface  largest error"
+        )
     for name, error in report["test"].items():
         more = report["fields"][name]
         print(
             f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}"
             f" {more['surface_relative_l2']['value']:8.4f} {more['largest_error']['value']:8.4f}"
         )
-    print("\nquantity                         error / spread   rank correlation")
+    if report["quantities"]:
+        print("\nquantity                         error / spread   rank correlation")
     for name, read in report["quantities"].items():
         error, rank = read["error_over_spread"], read["rank_correlation"]
         print(
             f"  {name:30s} {error['value']:8.4f}         {rank['value']:.4f}"
             f" ({rank['low']:.4f} to {rank['high']:.4f})"
         )
+    if not report["val_graphs"]:
+        print("no validation graphs (data.split.val): no errors were shown during training")
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     print(f"{report['parameters']:,} parameters; {seconds}")
-    print(f"figures and pictures: {folder}/metrics.json, {folder}/pictures/")
+    print(f"figures and pictures: {report['folder']}/metrics.json, {report['folder']}/pictures/")

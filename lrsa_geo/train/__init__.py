@@ -14,8 +14,8 @@ from lrsa_geo.train.config import (
     save_config,
 )
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
-from lrsa_geo.train.evaluate import evaluate, write_json
-from lrsa_geo.train.folder import resumable_run, unused_run
+from lrsa_geo.train.evaluate import evaluate
+from lrsa_geo.train.fit import train
 from lrsa_geo.train.losses import LOSSES, Comparison, Loss
 from lrsa_geo.train.module import NonFiniteLossError, SurrogateModule
 from lrsa_geo.train.muon import Muon
@@ -28,13 +28,15 @@ from lrsa_geo.train.predict import (
     predict_graph,
     result_fields,
 )
-from lrsa_geo.train.run import train
+from lrsa_geo.train.processes import followed_folder
+from lrsa_geo.train.run import Interrupted, Run, write_json
 from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate
 
 __all__ = [
     "LOSSES",
     "Comparison",
     "DataConfig",
+    "Interrupted",
     "Loss",
     "ModelConfig",
     "Muon",
@@ -43,6 +45,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "Prediction",
+    "Run",
     "Signature",
     "SplitConfig",
     "StoreDataModule",
@@ -54,6 +57,7 @@ __all__ = [
     "config_from",
     "evaluate",
     "find_config",
+    "followed_folder",
     "load_config",
     "load_surrogate",
     "parse_config",
@@ -63,9 +67,7 @@ __all__ = [
     "prepare_store",
     "relative_l2",
     "result_fields",
-    "resumable_run",
     "save_config",
     "train",
-    "unused_run",
     "write_json",
 ]

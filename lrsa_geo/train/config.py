@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from argparse import ArgumentError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +157,27 @@ def parse_config(arguments: list[str]) -> TrainConfig:
         return config_from(parser.instantiate(parser.parse_args(arguments)))
     except ArgumentError as error:
         raise ValueError(f"{' '.join(arguments)}: {error.message}") from error
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse what no training can be made of.
+
+    Raises:
+        ValueError: the training would never end, or never begin; a number is out of range.
+    """
+    epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
+    if epochs == steps == -1:
+        raise ValueError(
+            "trainer.max_epochs and trainer.max_steps are both -1, so the training would never end;"
+            " set one of them"
+        )
+    for name, limit in (("max_epochs", epochs), ("max_steps", steps)):
+        if limit < -1 or limit == 0:
+            raise ValueError(f"trainer.{name} is {limit}, expected 1 or more, or -1 for no limit")
+    if not (config.optim.lr > 0 and math.isfinite(config.optim.lr)):
+        raise ValueError(f"optim.lr is {config.optim.lr}, expected a number above 0")
+    if not 0 <= config.optim.warmup < 1:
+        raise ValueError(f"optim.warmup is {config.optim.warmup}, expected a share below 1")
 
 
 def save_config(config: TrainConfig, path: str | Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 from torch.utils.data import DistributedSampler
+from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from lrsa_geo.data import MeshStore, Split, StoreDataset, make_split, transform_of
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 def split_of(config: DataConfig, store: MeshStore) -> Split:
@@ -54,8 +58,9 @@ class StoreDataModule(lightning.LightningDataModule):
         self.arrays = list(dict.fromkeys(arrays))
         self.seed = seed
         self.split = split_of(config, store)
+        self._epoch = 0  # that the training begins with
 
-    def dataset(self, part: Literal["train", "val", "test"]) -> StoreDataset:
+    def dataset(self, part: Part) -> StoreDataset:
         """The graphs of a part; those for training with their augmentation."""
         transform = None
         if part == "train":
@@ -69,13 +74,14 @@ class StoreDataModule(lightning.LightningDataModule):
             self.seed,
         )
 
-    def _loader(self, part: Literal["train", "val", "test"]) -> DataLoader:
+    def _loader(self, part: Part) -> DataLoader:
         dataset = self.dataset(part)
         sampler = None
         if part == "train":
             trainer = self.trainer  # None where the loaders are used on their own
             world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
             sampler = _EpochSampler(dataset, world_size, rank, seed=self.seed)
+            sampler.set_epoch(self._epoch)
         return DataLoader(
             dataset,
             self.config.batch_size,
@@ -84,13 +90,45 @@ class StoreDataModule(lightning.LightningDataModule):
             persistent_workers=self.config.num_workers > 0,
         )
 
+    def check(self) -> None:
+        """Find out what is wrong with the configuration before the training does.
+
+        Raises:
+            ValueError: there is no graph to train on, a setting of the loaders is impossible, or
+                the augmentation does not work on the first graph.
+        """
+        if not self.split.train:
+            raise ValueError(f"data.split leaves no graph to train on: {self.split}")
+        for part in PARTS:
+            self._loader(part)
+        if not self.config.augment:
+            return
+        graphs = self.dataset("train")
+        try:
+            graph = graphs[len(graphs) - 1]
+        except Exception as error:  # a transform may raise anything
+            raise ValueError(f"data.augment: {type(error).__name__}: {error}") from error
+        lacking = [a for a in self.arrays if not isinstance(graph, Data) or graph.get(a) is None]
+        if lacking:
+            raise ValueError(f"data.augment: the transforms leave no {lacking} in a graph")
+
+    def state_dict(self) -> dict[str, int]:
+        """For the checkpoint: the epoch that comes next."""
+        assert self.trainer is not None
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        return {"epoch": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """From the checkpoint: workers read ahead before Lightning tells the sampler the epoch."""
+        self._epoch = state_dict["epoch"]
+
     def train_dataloader(self) -> DataLoader:
         """Shuffled training graphs."""
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader:
-        """Validation graphs in order."""
-        return self._loader("val")
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Validation graphs in order; no loader if there are none."""
+        return self._loader("val") if self.split.val else []
 
     def test_dataloader(self) -> DataLoader:
         """Test graphs in order."""

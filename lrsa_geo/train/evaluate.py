@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -15,28 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrsa_geo import plot
 from lrsa_geo.data import MeshStore
-from lrsa_geo.files import atomic_path
-from lrsa_geo.mesh import Field
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
-from lrsa_geo.train.folder import RunFolder
 from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
+from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
 
 
 def evaluate(folder: Path) -> dict[str, Any]:
-    """Test the model of a run on its held-out graphs and draw what it does.
+    """Test the model of a run on its test graphs and draw what it does.
 
     Returns:
-        Test errors, sizes, times, memory, versions; also written to ``metrics.json``.
+        Test errors, sizes, times, memory, versions; also written to ``metrics.json``. Without test
+        graphs there are no errors in it.
     """
-    run = RunFolder(folder)
+    from lrsa_geo import plot
+
+    run = Run(folder)
     surrogate = load_surrogate(folder)
     config = load_config(run.config)
     store = prepare_store(config.data)
@@ -44,30 +43,24 @@ def evaluate(folder: Path) -> dict[str, Any]:
     arrays = surrogate.arrays + objective.arrays
     loaders = StoreDataModule(store, config.data, arrays, config.seed)
     graphs = loaders.split.test
-    fields = surrogate.signature.fields["y"]
     started = time.monotonic()
     predictions, errors = _test(surrogate, objective, loaders)
     seconds = {"test": time.monotonic() - started}
-    by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(fields)}
+    by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(objective.fields)}
     sizes = store.num_nodes[graphs]
-    plot.error_against_size(sizes, by_field, run.pictures / "error_against_nodes.png")
-    _draw_cases(run, store, graphs, predictions, by_field, fields)
+    if graphs:
+        plot.error_against_size(sizes, by_field, run.picture("error_against_nodes"))
+        _draw_cases(run, store, graphs, predictions, by_field)
     report = {
-        "test": {
-            name: {
-                "mean": float(error.mean()),
-                "median": float(np.median(error)),
-                "worst": float(error.max()),
-                "per_mesh": [round(float(e), 6) for e in error],
-            }
-            for name, error in by_field.items()
-        },
+        "test": {name: _summary(error) for name, error in by_field.items() if graphs},
+        "error": config.objective.error,
         **engineering_report(
             store, graphs, predictions, objective, config.data.recipe, config.data.surface
         ),
         "test_graphs": graphs,
         "test_nodes": sizes.tolist(),
         "train_graphs": len(loaders.split.train),
+        "val_graphs": len(loaders.split.val),
         "parameters": sum(p.numel() for p in surrogate.parameters()),
         "seed": config.seed,
         "peak_memory_mib": _peak_memory_mib(),
@@ -84,8 +77,19 @@ def evaluate(folder: Path) -> dict[str, Any]:
         before = json.loads(run.metrics.read_text())
         report["seconds"] = before["seconds"] | {"test": seconds["test"]}
         report["peak_memory_mib"] = before["peak_memory_mib"]
-    write_json(report, run.metrics)
+    run.finish(report)
     return report
+
+
+def _summary(errors: np.ndarray) -> dict[str, Any]:
+    """Figures of a field's errors; graphs without a truth have NaN and do not count."""
+    known = errors[~np.isnan(errors)] if np.isfinite(errors).any() else errors
+    return {
+        "mean": float(known.mean()),
+        "median": float(np.median(known)),
+        "worst": float(known.max()),
+        "per_mesh": [round(float(e), 6) for e in errors],
+    }
 
 
 def _test(
@@ -95,7 +99,7 @@ def _test(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     surrogate = surrogate.to(device)
     predictions: list[np.ndarray] = []
-    errors = []
+    errors = [torch.empty(0, len(objective.fields))]
     with torch.inference_mode():
         for batch in loaders.test_dataloader():
             batch = batch.to(device)
@@ -107,34 +111,35 @@ def _test(
 
 
 def _draw_cases(
-    run: RunFolder,
+    run: Run,
     store: MeshStore,
     graphs: list[int],
     predictions: list[np.ndarray],
     by_field: dict[str, np.ndarray],
-    fields: tuple[Field, ...],
 ) -> None:
     """Best, median and worst test mesh of each field."""
+    from lrsa_geo import plot
+
     for name, error in by_field.items():
-        order = np.argsort(error)
+        order = np.argsort(error)[: max(1, np.isfinite(error).sum())]  # NaN comes last
         cases = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
         meshes = [
             (f"{case} ({error[i]:.2%})", store[graphs[i]], predictions[i])
             for case, i in cases.items()
         ]
-        plot.compare(meshes, fields, name, run.pictures / f"{name}.png")
+        plot.compare(meshes, store.fields["y"], name, run.picture(name))
 
 
 def _peak_memory_mib() -> dict[str, int]:
-    """Peak memory of this process, and of the GPU where there is one."""
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    """Peak memory of this process (where the system tells it), and of the GPU if there is one."""
+    peak = {}
+    try:
+        import resource  # not on Windows
+
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+        peak["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+    except ImportError:
+        pass
     if torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
     return peak
-
-
-def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write a JSON file that appears complete or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n")

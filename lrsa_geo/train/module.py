@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
 from torch_geometric.data import Batch
 
 from lrsa_geo.files import atomic_path
@@ -40,6 +41,7 @@ class SurrogateModule(lightning.LightningModule):
         self.surrogate = surrogate
         self.optim = optim
         self.objective = surrogate.objective(objective)
+        self._planned: int | None = None  # step at which the schedule of a resumed run was to end
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch."""
@@ -54,7 +56,7 @@ class SurrogateModule(lightning.LightningModule):
         loss = self.loss(batch)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the loss is {float(loss)} in epoch {self.current_epoch}, batch {batch_index},"
+                f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_index},"
                 f" graphs {batch.graph.tolist()} of the store; look for NaN with `lrsa-geo data"
                 " check`, or lower optim.lr"
             )
@@ -82,19 +84,44 @@ class SurrogateModule(lightning.LightningModule):
         """The optimiser, and OneCycle over the whole run."""
         # Lightning does not clip gradients in mixed precision with the fused form.
         optimizer = self.new_optimizer(fused="mixed" not in str(self.trainer.precision))
-        steps = max(4, int(self.trainer.estimated_stepping_batches))
-        warmup = max(self.optim.warmup, 2 / steps)  # PyTorch divides by zero at a single step
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.optim.lr, total_steps=steps, pct_start=warmup
-        )
+        schedule = self._one_cycle(optimizer, self._last_step())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _last_step(self) -> int:
+        return max(4, int(self.trainer.estimated_stepping_batches))
+
+    def _one_cycle(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
+        steps = max(4, steps)
+        warmup = max(self.optim.warmup, 2 / steps)  # PyTorch divides by zero at a single step
+        return OneCycleLR(optimizer, self.optim.lr, total_steps=steps, pct_start=warmup)
+
+    def on_train_start(self) -> None:
+        """In a resumed run with another number of steps, begin a new schedule over the rest."""
+        last, done = self._last_step(), self.trainer.global_step
+        if self._planned not in (None, last) and done < last:
+            schedule = self.trainer.lr_scheduler_configs[0]
+            schedule.scheduler = self._one_cycle(self.trainer.optimizers[0], last - done)
+            if self.trainer.is_global_zero:
+                rest = last - done
+                print(f"a new one-cycle schedule of the learning rate over the other {rest} steps")
+        self._planned = last
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the step at which the schedule ends."""
+        checkpoint["last_step"] = self._planned
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the step at which the schedule was to end."""
+        self._planned = checkpoint.get("last_step", checkpoint["lr_schedulers"][0]["total_steps"])
+
     def new_optimizer(self, *, fused: bool = True) -> torch.optim.Optimizer:
         """Muon for the blocks' matrices and AdamW for the rest, or AdamW, ``fused`` or not."""
         lr, weight_decay = self.optim.lr, self.optim.weight_decay
+        if self.optim.method not in ("muon", "adamw"):
+            raise ValueError(f"optim.method is '{self.optim.method}', expected muon or adamw")
         if self.optim.method == "adamw":
             return torch.optim.AdamW(self.parameters(), lr, weight_decay=weight_decay, fused=fused)
         matrices = {p for p in self.surrogate.operator.blocks.parameters() if p.dim() == 2}
@@ -110,10 +137,10 @@ class History(lightning.Callback):
     killed. ``seconds`` adds up over both.
 
     Args:
-        path: CSV file, written anew after every epoch.
+        path: CSV file, written anew after every epoch; known before the training starts.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
@@ -135,6 +162,7 @@ class History(lightning.Callback):
             self._write()
 
     def _write(self) -> None:
+        assert self.path is not None
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, names)
@@ -143,6 +171,7 @@ class History(lightning.Callback):
 
     def read(self) -> None:
         """Take the rows from the file."""
+        assert self.path is not None
         with open(self.path, newline="") as file:
             self.rows = [
                 {name: float(value) for name, value in row.items() if value}

@@ -13,8 +13,8 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import CondTable, GraphReader, MeshStore
 from lrsa_geo.mesh import WRITTEN_SUFFIXES, Field, MeshError, column_slices, with_edges, write_mesh
-from lrsa_geo.train.folder import RunFolder
 from lrsa_geo.train.objective import relative_l2
+from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -24,7 +24,7 @@ def load_surrogate(folder: Path) -> Surrogate:
     Raises:
         FileNotFoundError: the run has no finished model.
     """
-    run = RunFolder(folder)
+    run = Run(Path(folder))
     if not run.model.exists():
         hint = "train it to the end with --resume" if run.config.exists() else "not a run"
         raise FileNotFoundError(f"{run.model} does not exist: {hint}")
@@ -81,7 +81,7 @@ def predict_graph(
         ValueError: there is no such graph.
         MeshError: the file cannot be written.
     """
-    if number >= len(store):
+    if not 0 <= number < len(store):
         raise ValueError(
             f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
         )

@@ -56,6 +56,12 @@ class Estimate:
         return cls(value, float(low), float(high))
 
 
+def _mean(values: np.ndarray) -> float:
+    """Of the graphs that have the value; NaN if none has."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def rank_correlation(truth: np.ndarray, guess: np.ndarray) -> float:
     """Spearman's: the correlation of the ranks; NaN if one of them is constant."""
     ranks = [stats.rankdata(values) for values in (truth, guess)]
@@ -89,6 +95,8 @@ def engineering_report(
         over the largest value; for each quantity its mean error, relative to the spread of the true
         values too, and Spearman's rank correlation. All with intervals.
     """
+    if not graphs:
+        return {"fields": {}, "quantities": {}}
     fields = objective.fields
     extra = QUANTITIES.get(recipe or "")
     errors: dict[str, dict[str, list[float]]] = {
@@ -105,7 +113,7 @@ def engineering_report(
             read.setdefault(name, []).append((value, guesses[name]))
     return {
         "fields": {
-            name: {kind: asdict(Estimate.of(np.mean, values)) for kind, values in kinds.items()}
+            name: {kind: asdict(Estimate.of(_mean, values)) for kind, values in kinds.items()}
             for name, kinds in errors.items()
         },
         "quantities": {name: _quantity_report(np.array(pairs)) for name, pairs in read.items()},

@@ -1,121 +1,265 @@
-"""Train a surrogate, from the data to the pictures."""
+"""Run: a folder with a life: claimed, trained, perhaps interrupted and resumed, finished.
+
+config.yaml         all that is needed to repeat the run
+checkpoints/        last.ckpt, from which a run resumes
+model.safetensors   weights, sizes, normalisation and field names: enough to predict
+history.csv         loss and validation errors of every epoch
+metrics.json        test errors, sizes, times, memory, versions: the run is finished
+pictures/
+"""
 
 from __future__ import annotations
 
-import logging
-import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+import dataclasses
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from lrsa_geo import plot
-from lrsa_geo.train.config import TrainConfig, save_config
-from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
-from lrsa_geo.train.evaluate import evaluate, write_json
-from lrsa_geo.train.folder import RunFolder
-from lrsa_geo.train.module import History, SurrogateModule
-from lrsa_geo.train.surrogate import Signature, Surrogate
+from lrsa_geo.files import atomic_path
+from lrsa_geo.train.config import TrainConfig, TrainerConfig, load_config, save_config
+
+# What may change where a run is resumed; everything else makes it another run.
+CHANGEABLE = ("trainer.", "data.num_workers", "data.in_memory")
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Train, test, draw; everything ends up in ``folder``.
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a training; the message says what was kept and how to go on."""
 
-    Args:
-        config: what to do.
-        folder: run folder; it must not hold a run yet, unless that is resumed.
-        resume: go on from the checkpoint in ``folder``. The weights at the end are those of an
-            unbroken run on the same machine.
 
-    Returns:
-        The contents of ``metrics.json``.
+@dataclass(frozen=True)
+class Run:
+    """The files of a run.
 
-    Raises:
-        FileExistsError: there is a run in ``folder`` and ``resume`` is false.
-        FileNotFoundError: there is none and ``resume`` is true.
-        NonFiniteLossError: the loss became NaN.
+    Attributes:
+        path: its folder.
     """
-    run = RunFolder(folder)
-    if run.config.exists() and not resume:
-        raise FileExistsError(f"{folder} holds a run already; resume it, or name another folder")
-    if resume and not run.config.exists():
-        raise FileNotFoundError(f"{folder} holds no run to resume")
-    started = time.monotonic()
-    store = prepare_store(config.data)
-    seconds = {"data": time.monotonic() - started}
-    save_config(config, run.config)
 
-    lightning.seed_everything(config.seed, verbose=False)
-    surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
-    module = SurrogateModule(surrogate, config.optim, config.objective)
-    arrays = surrogate.arrays + module.objective.arrays
-    loaders = StoreDataModule(store, config.data, arrays, config.seed)
-    surrogate.normalizer.fit(
-        store, loaders.split.train, relative_positions=config.model.relative_positions
-    )
-    history = History(run.history)
-    with _without_chatter():
-        trainer = _trainer(config, run, history)
-        trainer.fit(
-            module,
-            datamodule=loaders,
-            ckpt_path=run.checkpoint if resume and run.checkpoint.exists() else None,
-            weights_only=True,
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of the training after the last whole epoch."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """The trained surrogate."""
+        return self.path / "model.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """Figures of every epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Figures of the finished run."""
+        return self.path / "metrics.json"
+
+    def picture(self, name: str) -> Path:
+        """Picture of a name, such as that of a field; signs that are no letters become ``_``."""
+        return self.path / "pictures" / (re.sub(r"[^\w-]+", "_", name) + ".png")
+
+    @classmethod
+    def claim(cls, where: str | Path, config: TrainConfig) -> Run:
+        """Begin a run in a folder that no other run has.
+
+        Args:
+            where: a ``Path`` is the folder itself; a name stands for ``runs/NAME``, or the first of
+                ``runs/NAME-2``, ``-3``, ... that does not exist.
+            config: kept in it.
+
+        Raises:
+            FileExistsError: the folder holds a run.
+        """
+        run = cls(where) if isinstance(where, Path) else cls._numbered(where)
+        run.path.mkdir(parents=True, exist_ok=True)
+        try:
+            run.config.touch(exist_ok=False)  # one process alone succeeds
+        except FileExistsError as error:
+            raise _holds_a_run(run.path) from error
+        save_config(config, run.config)
+        return run
+
+    @classmethod
+    def _numbered(cls, name: str) -> Run:
+        for number in itertools.count(1):
+            folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return cls(folder)
+        raise AssertionError  # the count never ends
+
+    @staticmethod
+    def check_place(where: str | Path) -> None:
+        """Raise what :meth:`claim` would raise later, without making anything.
+
+        Raises:
+            FileExistsError: the folder holds a run.
+            OSError: the folder cannot be written.
+            ValueError: the name is a path.
+        """
+        if isinstance(where, str) and (not where or Path(where).name != where):
+            raise ValueError(f"name is '{where}', expected the name of a folder in runs/")
+        folder = where if isinstance(where, Path) else Path("runs", where)
+        if isinstance(where, Path) and Run(where).config.exists():
+            raise _holds_a_run(where)
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(f"{there} is no folder that can be written to")
+
+    @classmethod
+    def resume(cls, folder: Path, config: TrainConfig) -> Run:
+        """Go on with a run; its ``config.yaml`` becomes this one.
+
+        Raises:
+            FileNotFoundError, ValueError: see :meth:`check_resume`.
+        """
+        run = cls(folder)
+        run.check_resume(config)
+        save_config(config, run.config)
+        run.metrics.unlink(missing_ok=True)
+        return run
+
+    def check_resume(self, config: TrainConfig) -> None:
+        """Whether the run can go on with this configuration; nothing is changed.
+
+        Raises:
+            FileNotFoundError: there is no run.
+            ValueError: the configuration is another one, or there is nothing left to do.
+        """
+        if not self.config.exists():
+            raise FileNotFoundError(f"{self.path} holds no run to resume")
+        before, after = _flat(load_config(self.config)), _flat(config)
+        changed = [
+            f"{key} was {before.get(key)} and is {after.get(key)}"
+            for key in dict.fromkeys([*before, *after])
+            if before.get(key) != after.get(key) and not key.startswith(CHANGEABLE)
+        ]
+        if changed:
+            raise ValueError(
+                f"{self.path} cannot go on as another run: {'; '.join(changed)}. Only trainer.*,"
+                " data.num_workers and data.in_memory can change; leave --resume out for a new run"
+            )
+        epochs, limit = self.progress()[0], config.trainer.max_epochs
+        if 0 <= limit < epochs:
+            raise ValueError(f"{self.path}: {epochs} epochs are done, max_epochs cannot be {limit}")
+        if not self.goes_on(config.trainer):
+            raise ValueError(
+                f"{self.path} is finished after {epochs} epochs; raise --trainer.max_epochs (or"
+                " max_steps) to go on"
+            )
+
+    def goes_on(self, trainer: TrainerConfig) -> bool:
+        """Whether there is something left to do: the run is not finished, or its limits grew."""
+        if not self.metrics.exists():
+            return True
+        epochs, steps = self.progress()
+        return (trainer.max_epochs == -1 or epochs < trainer.max_epochs) and (
+            trainer.max_steps == -1 or steps < trainer.max_steps
         )
-    history.read()  # with several devices, the training happened in other processes
-    seconds["train"] = history.rows[-1]["seconds"]
-    surrogate.cpu().save(run.model)
-    plot.loss_curves(history.rows, run.pictures / "loss.png")
 
-    report = evaluate(folder)
-    report["seconds"] = {k: round(v, 1) for k, v in (seconds | report["seconds"]).items()}
-    write_json(report, run.metrics)
-    return report
+    def progress(self) -> tuple[int, int]:
+        """Epochs and optimiser steps that the checkpoint has behind it."""
+        if not self.checkpoint.exists():
+            return 0, 0
+        state: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
+        return state["epoch"] + 1, state["global_step"]
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Keep the figures: the run is finished."""
+        write_json(report, self.metrics)
+
+    def abandon(self) -> None:
+        """Give the folder back if no epoch was finished: a failed first try leaves nothing."""
+        if self.checkpoint.exists() or self.model.exists():
+            return
+        for of_run in (self.config, self.history):
+            of_run.unlink(missing_ok=True)
+        for folder in (self.checkpoint.parent, self.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def interrupted(self) -> Interrupted:
+        """What to tell who pressed Ctrl-C."""
+        again = f"lrsa-geo train {self.config} --resume --run {self.path}"
+        if self.model.exists() and not self.metrics.exists():
+            return Interrupted(f"the trained model is kept; `{again}` tests it")
+        epochs = self.progress()[0]
+        if not epochs:
+            return Interrupted("no epoch was finished, so nothing was kept; start again")
+        limit = load_config(self.config).trainer.max_epochs
+        of = f" of {limit}" if limit > 0 else ""
+        return Interrupted(f"{epochs}{of} epochs are kept in {self.checkpoint}; `{again}` goes on")
+
+    @classmethod
+    def named(cls, name: str, root: str | Path = "runs") -> list[Run]:
+        """The runs of that name, the newest first."""
+        runs = [
+            run
+            for run in map(cls, Path(root).glob("*"))
+            if re.fullmatch(rf"{re.escape(name)}(-\d+)?", run.path.name) and run.config.exists()
+        ]
+        return sorted(runs, key=lambda run: run.config.stat().st_mtime_ns, reverse=True)
+
+    @classmethod
+    def last(
+        cls, name: str, config_of: Callable[[Run], TrainConfig], root: str | Path = "runs"
+    ) -> Run:
+        """The newest run of that name that can go on.
+
+        Args:
+            name: of the run.
+            config_of: with which configuration a run would go on.
+            root: folder of the runs.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        for run in cls.named(name, root):
+            if run.goes_on(config_of(run).trainer):
+                return run
+        raise FileNotFoundError(
+            f"no unfinished run of '{name}' in {root}/; start one without --resume, or go on with a"
+            " finished one by a higher --trainer.max_epochs"
+        )
 
 
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep Lightning's tips, and its warnings about what is meant to be so, off the screen."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for text in (
-            "does not have many workers",  # right for stores in memory
-            "Checkpoint directory .* exists and is not empty",  # a resumed run
-            "is smaller than the logging interval",  # figures are logged per epoch
-            "isinstance.treespec, LeafSpec.",  # Lightning's own
-        ):
-            warnings.filterwarnings("ignore", f".*{text}")
-        yield
-    log.setLevel(level)
+def _holds_a_run(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder} holds a run already; resume it, or name another folder")
 
 
-def _trainer(config: TrainConfig, run: RunFolder, history: History) -> lightning.Trainer:
-    flags = dict(vars(config.trainer))
-    if flags["devices"] == "auto" and not torch.cuda.is_available():
-        flags["devices"] = 1  # one process with all cores, the same as Lightning's own choice
-    logger = None
-    if find_spec("tensorboard"):
-        logger = TensorBoardLogger(run.path, name=None, version="tensorboard")
-    callbacks: list[lightning.Callback] = [
-        history,
-        ModelCheckpoint(run.checkpoint.parent, run.checkpoint.stem, enable_version_counter=False),
-    ]
-    if config.trainer.enable_progress_bar:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))  # drawing takes time, too
-    return lightning.Trainer(
-        **flags,
-        default_root_dir=run.path,
-        logger=logger or False,
-        callbacks=callbacks,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-    )
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    """Values by their dotted names."""
+
+    def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    return dict(walk(dataclasses.asdict(config), ""))
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write a JSON file that appears complete or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n")

@@ -24,6 +24,7 @@ from lrsa_geo.train import (
     ModelConfig,
     NonFiniteLossError,
     OptimConfig,
+    Run,
     SplitConfig,
     Surrogate,
     TrainConfig,
@@ -33,10 +34,8 @@ from lrsa_geo.train import (
     load_surrogate,
     predict,
     result_fields,
-    resumable_run,
     save_config,
     train,
-    unused_run,
 )
 from lrsa_geo.train.datamodule import StoreDataModule
 
@@ -167,7 +166,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_an_unbroken_run(cells_file,
     with pytest.raises(FileExistsError, match="holds a run already"):
         train(config, folder)
 
-    assert resumable_run("broken", tmp_path) == folder
+    assert Run.last("broken", lambda _: config, tmp_path).path == folder
     train(load_config(folder / "config.yaml"), folder, resume=True)
     one, other = (load_file(tmp_path / f / "model.safetensors") for f in ("unbroken", "broken"))
     for name in one:
@@ -268,14 +267,6 @@ def test_missing_data_names_the_file(tmp_path):
     with pytest.raises(StoreError, match=r"missing\.h5: no such file"):
         train(small_config(tmp_path / "missing.h5"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_run_folders_are_numbered(tmp_path):
-    assert unused_run("a", tmp_path) == tmp_path / "a"
-    (tmp_path / "a").mkdir()
-    assert unused_run("a", tmp_path) == tmp_path / "a-2"
-    with pytest.raises(FileNotFoundError, match="no unfinished run of 'a'"):
-        resumable_run("a", tmp_path)
 
 
 def test_lightning_version_can_load_checkpoints_safely():
