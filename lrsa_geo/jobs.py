@@ -1,4 +1,4 @@
-"""Make many graphs in several processes, each kept in a file of its own until all are done.
+"""Process pools that make graphs: each is kept in a file of its own until all are done.
 
 An interrupted call goes on where it stopped, and a process that dies (of a crash in a library, or
 for want of memory) costs the graph it was making, not the others.

@@ -151,7 +151,7 @@ def _make_published(name: str, argv: list[str]) -> None:
         dest="val_share",
         type=float,
         default=0.05,
-        help="share of the published training graphs that is watched instead; 0 for none",
+        help="share of the published training graphs for validation; 0 for none",
     )
     values = parser.parse_args(argv)
     store = convert_published(name, values.source, values.output, values.val_share)

@@ -1,4 +1,4 @@
-"""What can be wrong with the graphs of a store, found before it is trained on."""
+"""Check a MeshStore for what spoils training: NaN, broken cells, outliers, leakage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finding:
 
 
 def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
-    """Look through all graphs of a store.
+    """Check all graphs of a MeshStore, and its split, for what spoils training.
 
     Errors: values that are NaN or infinite, cells without area or volume, a graph without nodes,
     the same mesh in two parts of the split. Warnings: nodes without a target (NaN in ``y``), nodes

@@ -1,4 +1,4 @@
-"""A folder of mesh files, with a table of parameters, to one MeshStore."""
+"""Collect mesh files, with a table of parameters, into one MeshStore."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def _unlike_most(paths: tuple[str, ...], forms: Forms) -> Iterator[tuple[int, st
     example = next(i for i, arrays in forms.items() if tuple(sorted(arrays)) == usual)
     for index, arrays in forms.items():
         others = ({*usual} ^ {*arrays}) - {"cell_types"}  # which come and go with the cells
-        has = [name if name in arrays else f"no {name}" for name in sorted(others)]
+        has = [name if name in arrays else f"no {name}" for name in sorted(others, reverse=True)]
         if has:
             yield (
                 index,

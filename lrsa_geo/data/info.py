@@ -1,4 +1,4 @@
-"""A store in a screen of text."""
+"""One-screen summary of a MeshStore."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from lrsa_geo.mesh.fields import column_slices
 
 
 def describe(store: MeshStore) -> str:
-    """Size, fields with units and ranges, and provenance of a store; checks its digest first.
+    """One-screen summary of a MeshStore: size, fields with units and ranges, provenance.
+
+    Its digest is checked first.
 
     Raises:
         StoreError: the contents are not those that were written.

@@ -1,4 +1,4 @@
-"""How a mesh file becomes a graph: named node fields to columns of ``x`` and ``y``."""
+"""GraphReader: from mesh files to graphs, named fields to columns of ``x`` and ``y``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SYMMETRIC = ("xx", "yy", "zz", "xy", "yz", "xz")  # VTK's order
 
 @dataclass(frozen=True)
 class GraphReader:
-    """How a mesh file becomes a graph: which of its fields are inputs and which are targets.
+    """Read mesh files as graphs: which of their fields are inputs and which are targets.
 
     A name is that of a node field, or of a cell field, which is moved to the nodes by
     :func:`cell_to_node`; as an input it may also be ``boundary_distance``, ``boundary_offset`` or

@@ -1,4 +1,4 @@
-"""Changes of the coordinate system: normalised positions, and graphs turned, scaled or mirrored.
+"""Normalise positions; rotate, scale and mirror graphs with their vectors and tensors.
 
 Vectors and tensors of ``x``, ``y`` and ``cond`` turn along. Which columns those are, a field's
 components say: ("x", "y") is a vector, ("xx", "xy", "yy") a symmetric tensor of second order.

@@ -1,4 +1,4 @@
-"""What the columns of ``x``, ``y`` and ``cond`` mean: names, units, vector components."""
+"""Names, units and vector components of the columns of ``x``, ``y`` and ``cond``."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class SurfaceNormals(MeshTransform):
 
 
 def surface_polygons(data: Data) -> np.ndarray:
-    """What is seen of a mesh in space: the boundary of solids, or the cells of a surface.
+    """Polygons of the surface of a mesh: the boundary of solids, or the cells of a surface.
 
     Returns:
         ``[F, W]`` corners in order around each polygon, -1 where it has fewer than W; cells of

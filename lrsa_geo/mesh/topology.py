@@ -1,4 +1,4 @@
-"""How the cells of a mesh hang together: edges between nodes, and the facets that bound it.
+"""Topology of a mesh: edges between its nodes, and the facets that bound it.
 
 Conventions of nodes and cell types are those of :mod:`lrsa_geo.mesh.cells`.
 """

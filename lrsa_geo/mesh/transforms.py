@@ -116,7 +116,7 @@ def with_edges(data: Data, k: int = 6) -> Data:
 
 
 class EdgeGeometry(MeshTransform):
-    r"""What an edge looks like from its target, ``edge_attr [E, D + 1]``. O(E).
+    r"""Offset and length of each edge, seen from its target, ``edge_attr [E, D + 1]``. O(E).
 
     .. math:: e_{ji} = (p_j - p_i, \; |p_j - p_i|)
 
@@ -137,7 +137,7 @@ class EdgeGeometry(MeshTransform):
 
 
 class NodeMeasure(MeshTransform):
-    r"""The length, area or volume that each node stands for, ``measure [N]``; O(K) or O(N log N).
+    r"""Length, area or volume around each node, ``measure [N]``; O(K) or O(N log N).
 
     With cells, over the cells c at node i that have the mesh's highest dimension d:
 

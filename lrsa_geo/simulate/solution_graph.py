@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 
-from lrsa_geo.mesh import DistanceToBoundary, NodeMeasure, boundary_facets
+from lrsa_geo.mesh import DistanceToBoundary, MeshData, NodeMeasure, boundary_facets
 
 
 def boundary_nodes(cells: np.ndarray, cell_type: int, num_nodes: int) -> np.ndarray:
@@ -24,7 +23,7 @@ def solution_graph(
     near: Iterable[int | None],
     targets: Iterable[np.ndarray],
     cond: Iterable[float],
-) -> Data:
+) -> MeshData:
     """A solution as a graph, float32, with the lumped measure of the nodes.
 
     Args:
@@ -37,7 +36,7 @@ def solution_graph(
         targets: columns of ``y``, each ``[N]`` or ``[N, components]``.
         cond: the graph's parameters.
     """
-    mesh = Data(
+    mesh = MeshData(
         pos=torch.from_numpy(points),
         cells=torch.tensor(cells, dtype=torch.int32),
         cell_types=torch.full((len(cells),), cell_type, dtype=torch.int8),
@@ -47,7 +46,7 @@ def solution_graph(
     for marker in near:
         found = DistanceToBoundary(marker)(mesh)
         x += [found.boundary_distance[:, None], found.boundary_offset]
-    return Data(
+    return MeshData(
         pos=mesh.pos.float(),
         x=torch.cat(x, dim=1).float(),
         y=torch.tensor(np.column_stack(list(targets)), dtype=torch.float32),

@@ -144,7 +144,7 @@ def test_a_point_cloud_among_meshes_is_refused_by_name(folder, first):
     files = [cloud, *cases(folder)] if first else [*cases(folder), cloud]
     options = {"targets": ["p"], "processes": 0}
     message = (
-        rf"{re.escape(cloud.name)}: has no boundary and no cells, unlike 5 of the 6 files.*vtu"
+        rf"{re.escape(cloud.name)}: has no cells and no boundary, unlike 5 of the 6 files.*vtu"
     )
     with pytest.raises(MeshError, match=message):
         collect(files, folder / "s.h5", **options)

@@ -45,7 +45,7 @@ def convert_published(
         name: key of ``PUBLISHED``.
         folder: where the published files are.
         output: MeshStore (.h5); its split becomes ``output.with_suffix(".split.json")``.
-        val_share: share of the training graphs, from their end, that is watched only.
+        val_share: share of the training graphs, from their end, for validation.
 
     Raises:
         PublishedFileError: a file is missing or is not the published one.

@@ -29,7 +29,7 @@ class Cases:
 
     Args:
         train: numbers of the published training cases, in the order of the store.
-        test: likewise for the test.
+        test: numbers of the published test cases.
         graph: number of a case -> its graph.
         files: what was opened.
         tasks: further published splits of the same cases: name -> (train, test).
@@ -89,7 +89,7 @@ class PublishedSet(ABC):
             folder: where the published files are.
             output: MeshStore (.h5).
             val_share: share of the published training graphs, taken from their end and at least
-                one, that is watched instead of trained on; 0 for the published split.
+                one, that validates instead of training; 0 for the published split.
 
         Raises:
             PublishedFileError: a file is missing or is not the published one.

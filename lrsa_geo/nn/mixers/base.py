@@ -63,7 +63,7 @@ class WeightedSums:
         parts = zip(layout.groups, layout.split(weights), layout.split(values), strict=True)
         for group, of_group, v in parts:
             w = group.pad_with_zeros(of_group)
-            products.append(w.mT @ group.pad(v))
+            products.append(product(w.mT, group.pad(v)))
             sums.append(w.sum(2))
         of_values, of_weights = torch.cat(products), torch.cat(sums)
         if layout.massless is not None:
@@ -74,6 +74,17 @@ class WeightedSums:
         else:
             total, heard = layout.total.to(values.dtype), layout.heard.to(values.dtype)
         return cls(of_values, of_weights, total, heard)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` over two batch axes, ``[G, H, ., .]``, by views of one.
+
+    ``torch.matmul`` copies operands whose batch axes are not next to each other in memory, as those
+    of packed rows are not; the shorter axis is walked through instead.
+    """
+    axis = 0 if a.shape[0] <= a.shape[1] else 1
+    parts = zip(a.unbind(axis), b.unbind(axis), strict=True)
+    return torch.stack([one @ other for one, other in parts], dim=axis)
 
 
 class LowRankMixer(NodeModule):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 
@@ -83,5 +83,7 @@ class LinearAttention(LowRankMixer):
         parts = zip(
             layout.groups, layout.split(nodes[0]), layout.split_graphs(per_head), strict=True
         )
-        rows = [group.unpad(group.pad(queries) @ latents) for group, queries, latents in parts]
+        rows = [
+            group.unpad(product(group.pad(queries), latents)) for group, queries, latents in parts
+        ]
         return self.reconstruct_out(torch.cat(rows).flatten(1))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lrsa_geo.nn.attention import attend
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 _EMPTY_SLICE = 1e-5  # as in the paper's code: a slice that no node is in
@@ -94,5 +94,7 @@ class PhysicsAttention(LowRankMixer):
         parts = zip(
             layout.groups, layout.split(nodes[0]), layout.split_graphs(per_head), strict=True
         )
-        rows = [group.unpad(group.pad(weights) @ slices) for group, weights, slices in parts]
+        rows = [
+            group.unpad(product(group.pad(weights), slices)) for group, weights, slices in parts
+        ]
         return self.reconstruct_out(torch.cat(rows).flatten(1))
