@@ -271,14 +271,22 @@ def test_two_processes_have_the_errors_of_one(here, launcher):
 def test_ctrl_c_says_what_was_kept_and_how_to_go_on(here):
     arguments = ["train", "mine.h5", *FLAGS, "--trainer.max_epochs", "100000"]
     process = subprocess.Popen(
-        command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command(*arguments),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Shells start what runs in the background with Ctrl-C switched off.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    history = here / "runs/mine/history.csv"
-    while not history.exists() or history.read_text().count("\n") < 5:
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        history = here / "runs/mine/history.csv"
+        while not history.exists() or history.read_text().count("\n") < 5:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error
     said = error.strip().splitlines()[-1]
@@ -293,15 +301,17 @@ def test_ctrl_c_says_what_was_kept_and_how_to_go_on(here):
 
 def test_ctrl_c_in_the_first_epoch_leaves_nothing(here, capsys, monkeypatch):
     def training_step(self, batch, batch_index):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(SurrogateModule, "training_step", training_step)
-    before = signal.getsignal(signal.SIGINT)
-    assert main(["train", "mine.h5", *FLAGS]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["train", "mine.h5", *FLAGS]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "interrupted: no epoch was finished, so nothing was kept" in capsys.readouterr().err
     assert not (here / "runs/mine").exists()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_room_needs_neither_pictures_nor_unix():
