@@ -222,9 +222,9 @@ class _SizedFile(Spool):
             for array, (dtype, shape) in form.items():
                 if array not in KIND_OF_ARRAY:
                     continue  # which is refused with the graph
-                rows, *row_shape = shape[::-1] if array == "edge_index" else shape
+                rows, *others = shape[::-1] if array == "edge_index" else shape
                 size[array] = size.get(array, 0) + rows
-                self._form.setdefault(array, (dtype, tuple(row_shape)))
+                self._form.setdefault(array, (dtype, tuple(others)))
         for array, (dtype, row_shape) in self._form.items():
             whole = (size[array], *row_shape)
             name, options = f"{KIND_OF_ARRAY[array]}/{array}", _storage(whole, dtype, compression)
