@@ -142,7 +142,7 @@ def _predict(argv: list[str]) -> None:
     parser.add_argument("run", type=str, help="run folder")
     parser.add_argument("input", type=str, nargs="+", help="mesh files or FILE.h5:NUMBER")
     parser.add_argument("-o", "--output", type=str, required=True, help="folder, or a mesh file")
-    add_file_arguments(parser)
+    add_file_arguments(parser, step=None)
     values = parser.parse_args(argv)
     file, _, number = values.input[0].rpartition(":")
     graph_of_store = re.search(r"\.h5(:|$)", values.input[0]) is not None and len(values.input) == 1

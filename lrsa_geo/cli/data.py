@@ -44,8 +44,8 @@ def data(argv: list[str]) -> None:
     parser.parse_args(argv)
 
 
-def add_file_arguments(parser: Parser) -> None:
-    """What reading mesh files needs to be told."""
+def add_file_arguments(parser: Parser, step: int | None = 0) -> None:
+    """What reading mesh files needs to be told; without a ``step`` it is that of the training."""
     parser.add_argument(
         "--cond",
         type=str,
@@ -53,7 +53,11 @@ def add_file_arguments(parser: Parser) -> None:
         help="CSV table of parameters: first column the file's name, then one column each",
     )
     parser.add_argument(
-        "--step", type=int, default=0, help="step of a time series, -1 for the last"
+        "--step",
+        type=int,
+        default=step,
+        help="step of a time series, -1 for the last"
+        + (" (default: that of the training)" if step is None else ""),
     )
     parser.add_argument(
         "--skip-bad",

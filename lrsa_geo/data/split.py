@@ -17,6 +17,7 @@ from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import atomic_path
 
 SplitRule = Literal["random", "geometry", "group", "nodes"]
+"""What decides which graphs go together into a part."""
 
 
 @dataclass

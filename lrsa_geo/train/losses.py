@@ -270,3 +270,4 @@ LOSSES = {
     "relative_l2_gradient": Loss((relative_l2, gradient_on_grid), ("pos",)),
     "relative_l2_edges": Loss((relative_l2, slopes_on_edges), ("pos", "edge_index")),
 }
+"""The losses by the names that a configuration uses."""

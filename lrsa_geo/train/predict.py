@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import CondTable, GraphReader, MeshStore
+from lrsa_geo.data import CondTable, MeshStore
 from lrsa_geo.mesh import WRITTEN_SUFFIXES, Field, MeshError, column_slices, with_edges, write_mesh
 from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.run import Run
@@ -32,11 +32,20 @@ def load_surrogate(folder: Path) -> Surrogate:
 
 
 def predict(surrogate: Surrogate, data: Data) -> Tensor:
-    """Fields at the nodes of one graph in physical units, ``[N, K]``.
+    """Fields at the nodes of a graph, or of a batch of graphs, in physical units, ``[N, K]``.
 
     Edges are made by :func:`with_edges` if the surrogate needs them and the graph has none.
+
+    Raises:
+        ValueError: the graph lacks an array that the model was trained with, or a batch without
+            edges was not made by ``Batch.from_data_list``.
     """
-    if surrogate.config.local:
+    if surrogate.config.local and data.get("edge_index") is None:
+        if data.get("batch") is not None and not isinstance(data, Batch):
+            raise ValueError(
+                "the graphs have no `edge_index`, and it is unknown what belongs to which of them;"
+                " join them with `Batch.from_data_list`"
+            )
         data = with_edges(data)
     with torch.inference_mode():
         return surrogate(data)
@@ -95,7 +104,7 @@ def predict_files(
     output: str | Path,
     *,
     table: CondTable | None = None,
-    step: int = 0,
+    step: int | None = None,
     skip_bad: bool = False,
 ) -> Iterator[Prediction]:
     """Predict the fields of mesh files, one after the other.
@@ -108,7 +117,7 @@ def predict_files(
         files: mesh files.
         output: a folder, which gets ``NAME.vtu`` for each; or the mesh file for a single one.
         table: parameters of the files, if the surrogate reads some.
-        step: of a time series.
+        step: of a time series; by default that of the training.
         skip_bad: report files that cannot be used on the standard error and go on.
 
     Raises:
@@ -128,21 +137,14 @@ def predict_files(
         target.exists() and target.samefile(file) for file, target in targets.items()
     ):
         raise ValueError(f"{output}: results would overwrite each other or their meshes")
-    signature = surrogate.signature
-    reader = GraphReader(
-        inputs=signature.fields.get("x", ()),
-        targets=signature.fields["y"],
-        cond=signature.fields.get("cond", ()),
-        boundary=signature.marker_field if signature.num_markers else "",
-        step=step,
-    )
+    reader = surrogate.signature.reader_of(step)
     for file, target in targets.items():
         try:
             mesh, data = reader.read(file, table.of(file) if table else None, truth=False)
-            if data.pos.shape[1] != signature.pos_dim:
+            if data.pos.shape[1] != surrogate.signature.pos_dim:
                 raise MeshError(
                     f"{file}: has positions in {data.pos.shape[1]} dimensions, the model was"
-                    f" trained in {signature.pos_dim}"
+                    f" trained in {surrogate.signature.pos_dim}"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             yield _write(surrogate, data, mesh, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
+from torch_geometric.utils import scatter
 
-from lrsa_geo.data import MeshStore, Normalizer
+from lrsa_geo.data import GraphReader, MeshStore, Normalizer
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 
 FORMAT = "lrsa_geo.Surrogate"
-VERSION = 1
+READER = GraphReader(boundary="boundary")  # of a store that was not made of mesh files
+VERSION = 2  # 1 had no reader and no size of the targets
 
 
 @dataclass
@@ -50,14 +52,14 @@ class Signature:
         pos_dim: D.
         fields: columns of ``x``, ``y`` and ``cond``.
         num_markers: kinds of boundary marker, 0 if it does not read them.
-        marker_field: field of a mesh file that holds the markers; "" if they are 1 on the boundary
-            of the cells and 0 inside.
+        reader: how a mesh file becomes a graph like those of the training: time step, field of the
+            markers.
     """
 
     pos_dim: int
     fields: dict[str, Fields]
     num_markers: int = 0
-    marker_field: str = "boundary"
+    reader: GraphReader = READER
 
     @classmethod
     def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
@@ -67,8 +69,20 @@ class Signature:
             markers = int(store.read("boundary").max()) + 1
         read = ("x", "y", "cond") if model.use_features else ("y", "cond")
         fields = {array: f for array, f in store.fields.items() if array in read}
-        marker_field = store.provenance.get("reader", {}).get("boundary", "boundary")
-        return cls(store[0].pos.shape[1], fields, markers, marker_field)
+        pos_dim = store[0].pos.shape[1]
+        return cls(pos_dim, fields, markers, store.reader or READER)
+
+    def reader_of(self, step: int | None = None) -> GraphReader:
+        """Reads what the surrogate reads; at another time step if one is given."""
+        return replace(
+            self.reader,
+            inputs=self.fields.get("x", ()),
+            targets=self.fields["y"],
+            cond=self.fields.get("cond", ()),
+            boundary=self.reader.boundary if self.num_markers else "",
+            step=self.reader.step if step is None else step,
+            dim=0,  # predict_files tells it in other words
+        )
 
 
 class Surrogate(nn.Module):
@@ -130,7 +144,7 @@ class Surrogate(nn.Module):
         layout = data.get("layout")
         y = self.operator(
             torch.cat(features, dim=1) if features else None,
-            self.normalizer.pos(data.pos),
+            self.normalizer.pos(self._positions(data)),
             layout_of(data, self.config) if layout is None else layout,
             cond=cond,
         )
@@ -151,8 +165,14 @@ class Surrogate(nn.Module):
             boundary: ``[Q]`` markers of the points; 0 (inside) by default.
 
         Raises:
-            ValueError: shapes do not fit, or the points lack features that the model needs.
+            ValueError: shapes do not fit, the points lack features that the model needs, or the
+                graph is a batch.
         """
+        if data.get("batch") is not None:
+            raise ValueError(
+                "query points belong to one graph, and `batch` says that there are several; ask for"
+                " each of `batch.to_data_list()` on its own"
+            )
         if self.config.local:
             data = with_edges(data)
         reads_x = "x" in self.signature.fields
@@ -163,6 +183,15 @@ class Surrogate(nn.Module):
             data = data.clone()
             del data.x
         return self(with_query_points(data, pos, x, boundary))[len(data.pos) :]
+
+    def _positions(self, data: Data | Batch) -> Tensor:
+        """Positions; far from the origin, relative ones lose their digits unless shifted first."""
+        pos: Tensor = data.pos
+        if not self.config.relative_positions or pos.dtype != torch.float64:
+            return pos
+        if data.batch is None:
+            return pos - pos.mean(0) if len(pos) else pos
+        return pos - scatter(pos, data.batch, 0, reduce="mean")[data.batch]
 
     def _markers(self, boundary: Tensor) -> Tensor:
         known = self.signature.num_markers
@@ -182,7 +211,7 @@ class Surrogate(nn.Module):
             "signature": {
                 "pos_dim": self.signature.pos_dim,
                 "num_markers": self.signature.num_markers,
-                "marker_field": self.signature.marker_field,
+                "reader": self.signature.reader.to_dict(),
                 "fields": {
                     array: [field.to_dict() for field in fields]
                     for array, fields in self.signature.fields.items()
@@ -235,6 +264,6 @@ def _signature_from(values: dict[str, Any]) -> Signature:
         array: tuple(Field.from_dict(field) for field in fields)
         for array, fields in values["fields"].items()
     }
-    return Signature(
-        values["pos_dim"], fields, values["num_markers"], values.get("marker_field", "boundary")
-    )
+    old = {"boundary": values.get("marker_field", "boundary")}  # of version 1
+    reader = GraphReader.from_dict(values.get("reader", old))
+    return Signature(values["pos_dim"], fields, values["num_markers"], reader)

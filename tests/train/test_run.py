@@ -237,7 +237,7 @@ def test_random_transforms_survive_workers_and_resuming(here):
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "lrsa_geo.cli", *arguments]
+    return [sys.executable, "-W", "ignore", "-m", "lrsa_geo", *arguments]
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
@@ -254,7 +254,7 @@ def test_two_processes_have_the_errors_of_one(here, launcher):
     arguments = ["train", "mine.h5", *FLAGS, *epochs, *two]
     called = command(*arguments)
     if launcher == "torchrun":
-        called = [*TORCHRUN, str(29500 + os.getpid() % 1000), "-m", "lrsa_geo.cli", *arguments]
+        called = [*TORCHRUN, str(29500 + os.getpid() % 1000), "-m", "lrsa_geo", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(called, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
