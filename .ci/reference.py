@@ -29,8 +29,8 @@ ROOMS = (
 HEAD = """\
 # Reference
 
-What each room exports, and what it is; `help(NAME)` in Python has arguments, shapes, errors and examples. This page is
-written by `python .ci/reference.py` from the docstrings.
+What each room exports; `help(NAME)` in Python has arguments, shapes, errors and examples.
+`python .ci/reference.py` writes this page from the docstrings.
 """
 
 

@@ -23,6 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch_geometric.data import Data
 
@@ -102,10 +103,14 @@ class Parts:
         """A finished graph."""
         return Data.from_dict(torch.load(self.path(index), weights_only=True))
 
-    def forms(self, index: int) -> dict[str, tuple[torch.dtype, list[int]]]:
-        """Types and shapes of the arrays of a finished graph, without reading the arrays."""
+    def form(self, index: int) -> dict[str, tuple[np.dtype, list[int]]]:
+        """Type and shape of each array of a finished graph, without reading the arrays."""
         arrays = torch.load(self.path(index), weights_only=True, mmap=True)
-        return {name: (values.dtype, list(values.shape)) for name, values in arrays.items()}
+        return {
+            name: (values.numpy().dtype, list(values.shape))
+            for name, values in arrays.items()
+            if isinstance(values, torch.Tensor)
+        }
 
     def remove(self) -> None:
         """Delete the folder."""

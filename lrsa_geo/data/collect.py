@@ -228,14 +228,18 @@ class _Collection:
         self.first = None
         job, numbers = _ReadFile(reader, self.paths, self.table), range(first, len(self.paths))
         made = parts.make(job, numbers, self.leave_out, "reading", processes)
-        forms = {index: parts.forms(index) for index in made}
+        forms = {index: parts.form(index) for index in made}
         for index, reason in list(_unlike_most(self.paths, forms)):
             del forms[index]
             self.leave_out(Failure(index, reason))
         self.failures.sort(key=lambda failure: failure.index)
         skipped = {self.paths[failure.index]: failure.reason for failure in self.failures}
         about = self.about(reader) | {"skipped": skipped}
-        store = MeshStore.write(self.output, _alike(parts, forms), reader.fields, about)
+        _make_alike(forms)
+        graphs = _graphs(parts, forms)
+        store = MeshStore.write(
+            self.output, graphs, reader.fields, about, forms=list(forms.values())
+        )
         parts.remove()
         return store, self.failures
 
@@ -247,7 +251,7 @@ def _stat(path: str) -> Any:
         raise MeshError(f"{path}: cannot be found ({error})") from error
 
 
-Forms = dict[int, dict[str, tuple[torch.dtype, list[int]]]]  # of the arrays of each graph
+Forms = dict[int, dict[str, tuple[np.dtype, list[int]]]]  # of the arrays of each graph
 
 
 def _unlike_most(paths: tuple[str, ...], forms: Forms) -> Iterator[tuple[int, str]]:
@@ -267,16 +271,23 @@ def _unlike_most(paths: tuple[str, ...], forms: Forms) -> Iterator[tuple[int, st
             )
 
 
-def _alike(parts: Parts, forms: Forms) -> Iterator[Data]:
-    """The graphs, with cells padded to the widest, and positions of the highest precision."""
-    width = max(
-        (arrays["cells"][1][1] for arrays in forms.values() if "cells" in arrays), default=0
-    )
-    is_double = any(arrays["pos"][0] == torch.float64 for arrays in forms.values())
-    for data in map(parts.load, forms):
-        if is_double:
+def _make_alike(forms: Forms) -> None:
+    """Cells as wide as the widest, and positions of the highest precision."""
+    width = max((form["cells"][1][1] for form in forms.values() if "cells" in form), default=0)
+    precision = max(form["pos"][0] for form in forms.values())
+    for form in forms.values():
+        form["pos"] = precision, form["pos"][1]
+        if "cells" in form:
+            form["cells"][1][1] = width
+
+
+def _graphs(parts: Parts, forms: Forms) -> Iterator[Data]:
+    """The graphs in their forms."""
+    for index, form in forms.items():
+        data = parts.load(index)
+        if form["pos"][0] == np.float64:
             data.pos = data.pos.double()
-        if "cells" in data and data.cells.shape[1] < width:
-            missing = width - data.cells.shape[1]
+        if "cells" in form:
+            missing = form["cells"][1][1] - data.cells.shape[1]
             data.cells = torch.nn.functional.pad(data.cells, (0, missing), value=-1)
         yield data

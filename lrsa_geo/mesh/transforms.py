@@ -153,7 +153,7 @@ class NodeMeasure(MeshTransform):
     distance to the k-th neighbour (which lies half in the ball) and :math:`V_d` the volume of the
     unit ball. On the nodes of Elasticity's meshes, up to a common factor, it is within 7 % of the
     exact measure at the median node inside and within 40 % at 95 % of them; at the rim, where half
-    of the ball is empty, it is 2.7 times too large (``tests/data/test_transforms.py``).
+    of the ball is empty, it is 2.7 times too large (``tests/mesh/test_transforms.py``).
 
     Args:
         k: neighbours for point clouds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib import figure as mpl_figure
+from matplotlib.figure import Figure
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import column_slices
@@ -14,7 +14,7 @@ from lrsa_geo.plot.style import readable, save, shown_values
 
 def loss_curves(rows: list[dict[str, float]], path: str | Path) -> None:
     """Training loss and validation errors over the epochs, on a logarithmic axis."""
-    figure = mpl_figure.Figure(figsize=(6, 4))
+    figure = Figure(layout="constrained", figsize=(6, 4))
     axes = figure.subplots()
     epochs = [row["epoch"] for row in rows]
     names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
@@ -31,7 +31,7 @@ def error_against_size(
     num_nodes: np.ndarray, errors: dict[str, np.ndarray], path: str | Path
 ) -> None:
     """One point per test mesh: its relative L2 error against its number of nodes."""
-    figure = mpl_figure.Figure(figsize=(6, 4))
+    figure = Figure(layout="constrained", figsize=(6, 4))
     axes = figure.subplots()
     for name, error in errors.items():
         axes.semilogy(num_nodes, error, ".", label=name.replace("_", " "))
@@ -52,7 +52,7 @@ def histograms(store: MeshStore, path: str | Path) -> None:
             columns = column_slices(store.fields[array])[field.name]
             shown[readable(field.name, field)] = shown_values(values[:, columns], field)
     rows = -(-len(shown) // 3)
-    figure = mpl_figure.Figure(figsize=(11, 2.4 * rows))
+    figure = Figure(layout="constrained", figsize=(11, 2.4 * rows))
     grid = list(figure.subplots(rows, 3, squeeze=False).flat)
     for ax, (label, numbers) in zip(grid, shown.items(), strict=False):
         low, high = np.nanmin(numbers), np.nanmax(numbers)
@@ -70,7 +70,7 @@ def error_against_distance(
     curves: dict[str, tuple[np.ndarray, np.ndarray]], name: str, path: str | Path
 ) -> None:
     """Root mean square error of a field, over that of the field, against distance; a line each."""
-    figure = mpl_figure.Figure(figsize=(6, 4))
+    figure = Figure(layout="constrained", figsize=(6, 4))
     axes = figure.subplots()
     for label, (distance, error) in curves.items():
         axes.loglog(np.maximum(distance, 1e-6), error, "o-", label=label)

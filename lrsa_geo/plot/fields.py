@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 from mpl_toolkits.mplot3d import Axes3D
 from torch_geometric.data import Data
@@ -27,7 +27,7 @@ def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Pat
     field = next(field for field in store.fields["y"] if field.name == name)
     columns = column_slices(store.fields["y"])[name]
     rows = -(-len(graphs) // 3)
-    figure = mpl_figure.Figure(figsize=(11, 3 * rows))
+    figure = Figure(layout="constrained", figsize=(11, 3 * rows))
     grid = three_in_a_row(figure, rows, store[graphs[0]])
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
@@ -60,7 +60,7 @@ def compare(
     """
     field = next(field for field in fields if field.name == name)
     columns = column_slices(fields)[name]
-    figure = mpl_figure.Figure(figsize=(11, 3.3 * len(meshes)))
+    figure = Figure(layout="constrained", figsize=(11, 3.3 * len(meshes)))
     rows = three_in_a_row(figure, len(meshes), meshes[0][1])
     for axes, (title, data, prediction) in zip(rows, meshes, strict=True):
         truth, guess = data.y[:, columns].numpy(), prediction[:, columns]
@@ -127,7 +127,7 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
     return drawn
 
 
-def three_in_a_row(figure: mpl_figure.Figure, rows: int, like: Data) -> np.ndarray:
+def three_in_a_row(figure: Figure, rows: int, like: Data) -> np.ndarray:
     """Axes ``[rows, 3]`` for graphs like this one: 3-D ones if no picture of it can be taken."""
     needs_space = like.pos.shape[1] == 3 and not can_take_pictures()
     kind = {"projection": "3d"} if needs_space else {}

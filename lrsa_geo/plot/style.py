@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import figure as mpl_figure
+from matplotlib.figure import Figure
 
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field
-
-mpl.rcParams["figure.constrained_layout.use"] = True
 
 
 def shown_values(columns: np.ndarray, field: Field) -> np.ndarray:
@@ -27,7 +24,7 @@ def readable(name: str, field: Field) -> str:
     return quantity if field.unit == "1" else f"{quantity} in {field.unit}"
 
 
-def save(figure: mpl_figure.Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG file that appears complete or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -113,7 +113,9 @@ def _make_store(recipe: Recipe, path: str | Path, processes: int | None) -> Mesh
     label = f"making {recipe.name}"
     made = parts.make(recipe.sample, range(recipe.samples), replace, label, processes)
     about["failures"] = [asdict(failure) for failure in failures]
-    store = MeshStore.write(path, map(parts.load, made), recipe.fields, about)
+    forms = list(map(parts.form, made))
+    graphs = map(parts.load, made)
+    store = MeshStore.write(path, graphs, recipe.fields, about, forms=forms)
     parts.remove()
     if failures:
         reasons = Counter(failure.reason for failure in failures)

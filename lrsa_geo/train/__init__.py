@@ -30,7 +30,7 @@ from lrsa_geo.train.predict import (
 )
 from lrsa_geo.train.processes import followed_folder
 from lrsa_geo.train.run import Interrupted, Run, write_json
-from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate
+from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate, layout_of
 
 __all__ = [
     "LOSSES",
@@ -58,6 +58,7 @@ __all__ = [
     "evaluate",
     "find_config",
     "followed_folder",
+    "layout_of",
     "load_config",
     "load_surrogate",
     "parse_config",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from torch.utils.data import DistributedSampler
-from torch_geometric.data import Data
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
+from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import MeshStore, Split, StoreDataset, make_split, transform_of
+from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
 
@@ -38,6 +40,13 @@ class _EpochSampler(DistributedSampler):
         self.dataset.set_epoch(epoch)
 
 
+def _batch(graphs: list[Data], layout: Callable[[Batch], GraphLayout] | None) -> Batch:
+    batch = Batch.from_data_list(graphs)
+    if layout is not None:
+        batch.layout = layout(batch)
+    return batch
+
+
 class StoreDataModule(lightning.LightningDataModule):
     """Loaders of the three parts of a store.
 
@@ -49,10 +58,20 @@ class StoreDataModule(lightning.LightningDataModule):
         config: batch size, split, workers.
         arrays: arrays that the model and its objective read.
         seed: of the order of the training graphs.
+        layout: works out what a model's layers need to know of a batch, see :func:`layout_of`; kept
+            in the batch as ``layout``, and moved with it.
     """
 
-    def __init__(self, store: MeshStore, config: DataConfig, arrays: list[str], seed: int) -> None:
+    def __init__(
+        self,
+        store: MeshStore,
+        config: DataConfig,
+        arrays: list[str],
+        seed: int,
+        layout: Callable[[Batch], GraphLayout] | None = None,
+    ) -> None:
         super().__init__()
+        self.layout = layout
         self.store = store
         self.config = config
         self.arrays = list(dict.fromkeys(arrays))
@@ -86,6 +105,7 @@ class StoreDataModule(lightning.LightningDataModule):
             dataset,
             self.config.batch_size,
             sampler=sampler,
+            collate_fn=partial(_batch, layout=self.layout),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,
         )

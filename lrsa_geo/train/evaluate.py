@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
 from lrsa_geo.train.run import Run
-from lrsa_geo.train.surrogate import Surrogate
+from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
 
@@ -41,7 +42,9 @@ def evaluate(folder: Path) -> dict[str, Any]:
     store = prepare_store(config.data)
     objective = surrogate.objective(config.objective)
     arrays = surrogate.arrays + objective.arrays
-    loaders = StoreDataModule(store, config.data, arrays, config.seed)
+    loaders = StoreDataModule(
+        store, config.data, arrays, config.seed, partial(layout_of, config=surrogate.config)
+    )
     graphs = loaders.split.test
     started = time.monotonic()
     predictions, errors = _test(surrogate, objective, loaders)

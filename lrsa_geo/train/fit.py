@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History, SurrogateModule
 from lrsa_geo.train.processes import FOLLOW, Processes
 from lrsa_geo.train.run import Run
-from lrsa_geo.train.surrogate import Signature, Surrogate
+from lrsa_geo.train.surrogate import Signature, Surrogate, layout_of
 
 
 def train(
@@ -94,7 +95,9 @@ class _Training:
         self.module = SurrogateModule(self.surrogate, config.optim, config.objective)
         self.module.new_optimizer()
         arrays = self.surrogate.arrays + self.module.objective.arrays
-        self.loaders = StoreDataModule(store, config.data, arrays, config.seed)
+        self.loaders = StoreDataModule(
+            store, config.data, arrays, config.seed, partial(layout_of, config=config.model)
+        )
         self.loaders.check()
         self.surrogate.normalizer.fit(
             store, self.loaders.split.train, relative_positions=config.model.relative_positions

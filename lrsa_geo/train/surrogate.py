@@ -18,7 +18,7 @@ from torch_geometric.utils import scatter
 from lrsa_geo.data import GraphReader, MeshStore, Normalizer
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
-from lrsa_geo.nn import GeometryOperator, OperatorConfig
+from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 
 FORMAT = "lrsa_geo.Surrogate"
@@ -124,7 +124,8 @@ class Surrogate(nn.Module):
     def forward(self, data: Data | Batch) -> Tensor:
         """Targets in physical units at the nodes of all graphs.
 
-        Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0.
+        Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0. A batch
+        of :class:`StoreDataModule` carries its ``layout``; of others it is worked out here.
 
         Raises:
             ValueError: the graphs lack an array that the model was trained with.
@@ -140,13 +141,12 @@ class Surrogate(nn.Module):
         cond = None
         if "cond" in self.signature.fields:
             cond = self.normalizer.cond(data.cond)
+        layout = data.get("layout")
         y = self.operator(
             torch.cat(features, dim=1) if features else None,
             self.normalizer.pos(self._positions(data)),
-            data.batch,
-            edge_index=data.edge_index if self.config.local else None,
+            layout_of(data, self.config) if layout is None else layout,
             cond=cond,
-            measure=self._measure(data),
         )
         return self.normalizer.y.inverse(y.float())
 
@@ -192,14 +192,6 @@ class Surrogate(nn.Module):
         if data.batch is None:
             return pos - pos.mean(0) if len(pos) else pos
         return pos - scatter(pos, data.batch, 0, reduce="mean")[data.batch]
-
-    def _measure(self, data: Data | Batch) -> Tensor | None:
-        measure: Tensor | None = data.measure if self.config.use_measure else None
-        if data.get("passive") is None:
-            return measure
-        if measure is None:
-            measure = torch.ones_like(data.pos[:, 0])
-        return measure.masked_fill(data.passive, 0)
 
     def _markers(self, boundary: Tensor) -> Tensor:
         known = self.signature.num_markers
@@ -249,6 +241,22 @@ class Surrogate(nn.Module):
         model = cls(ModelConfig(**about["config"]), _signature_from(about["signature"]))
         model.load_state_dict(weights)
         return model.eval()
+
+
+def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
+    """What the layers of a surrogate with these sizes need to know of a batch, worked out once."""
+    pos = data.pos.float()
+    measure: Tensor | None = data.measure if config.use_measure else None
+    if data.get("passive") is not None:
+        ones = torch.ones_like(pos[:, 0])
+        measure = (ones if measure is None else measure).masked_fill(data.passive, 0)
+    return GraphLayout.of(
+        pos,
+        data.batch,
+        ptr=data.get("ptr"),
+        edge_index=data.edge_index if config.local else None,
+        measure=measure,
+    )
 
 
 def _signature_from(values: dict[str, Any]) -> Signature:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore, StoreError, describe
-from lrsa_geo.mesh import Field
+from lrsa_geo.mesh import CellsToEdges, Field
 
 FIELDS = {
     "x": (Field("temperature", "K"),),
@@ -191,3 +191,28 @@ def test_describe_tells_size_units_ranges_and_damage(tmp_path):
     text = describe(MeshStore.write(tmp_path / "s.h5", [data, graph(9)], FIELDS, {"seed": 3}))
     for part in ("2 graphs, 14 nodes (5 to 9", "velocity_x velocity_y", "m/s", "1 NaN", "seed: 3"):
         assert part in text
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_known_forms_give_the_same_store(cells, tmp_path, compression):
+    """Graphs whose sizes are known go into the file directly."""
+    graphs = [CellsToEdges()(data) for data in cells]
+    forms = [
+        {
+            key: (values.numpy().dtype, list(values.shape))
+            for key, values in data.to_dict().items()
+            if torch.is_tensor(values)
+        }
+        for data in graphs
+    ]
+    one = MeshStore.write(tmp_path / "a.h5", graphs, cells.fields, {}, compression)
+    other = MeshStore.write(tmp_path / "b.h5", graphs, cells.fields, {}, compression, forms)
+    other.verify()
+    assert one.sha256 == other.sha256
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["a.h5", "b.h5"]
+    with pytest.raises(StoreError, match=r"has \d+ rows, expected \d+"):
+        MeshStore.write(tmp_path / "c.h5", graphs[:-1], cells.fields, {}, None, forms)
+    bad = [*graphs[:3], cells[3], *graphs[4:]]
+    with pytest.raises(StoreError, match="graph 3 has arrays"):
+        MeshStore.write(tmp_path / "c.h5", bad, cells.fields, {}, None, forms)
+    assert not (tmp_path / "c.h5").exists()

@@ -153,6 +153,8 @@ def test_a_plain_table_with_padding_is_refused():
     plain = Batch.from_data_list([Data.from_dict(data[1].to_dict())] * 2)
     with pytest.raises(MeshError, match="use `MeshData`"):
         node_to_cell(plain, torch.zeros(plain.num_nodes))
+    with pytest.raises(TypeError, match="element 1"):  # of MeshData and Data, from torch
+        Batch.from_data_list([mixed(1)[0], Data.from_dict(mixed(1)[0].to_dict())])
     with pytest.raises(TypeError, match="in place"):
         mixed(1)[0].cells.add_(1)
 

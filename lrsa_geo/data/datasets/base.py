@@ -142,6 +142,29 @@ class PublishedSet(ABC):
         return data
 
 
+class FirstAndLast(PublishedSet):
+    """A set whose first cases train and whose last ones test.
+
+    Attributes:
+        samples: number of cases.
+        train, test: how many of them.
+    """
+
+    samples: int
+    train: int
+    test: int
+
+    @property
+    def split_rule(self) -> str:
+        """First and last samples."""
+        return f"first {self.train} of {self.samples} train, last {self.test} test"
+
+    @property
+    def parts(self) -> tuple[list[int], list[int]]:
+        """Numbers of the cases that train and that test."""
+        return [*range(self.train)], [*range(self.samples - self.test, self.samples)]
+
+
 def _split(train: list[int], test: list[int], val_share: float) -> Split:
     num_val = max(1, round(val_share * len(train))) if val_share else 0
     if not 0 <= val_share < 1 or num_val >= len(train):

@@ -17,7 +17,14 @@ from lrsa_geo.data.datasets.arrays import (
     read_mat,
     read_npy,
 )
-from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats, grid_positions, quad_cells
+from lrsa_geo.data.datasets.base import (
+    Cases,
+    FirstAndLast,
+    PublishedSet,
+    floats,
+    grid_positions,
+    quad_cells,
+)
 from lrsa_geo.mesh.fields import Field, Fields
 
 GEOFNO = (
@@ -28,7 +35,7 @@ _BEST_ON_TEST = "most authors choose the best epoch on the test set"
 
 
 @dataclass(frozen=True)
-class Elasticity(PublishedSet):
+class Elasticity(FirstAndLast):
     """Point clouds around a void; positions -> stress. There are no cells.
 
     Files: ``Random_UnitCell_XY_10.npy [nodes, 2, samples]``,
@@ -52,11 +59,6 @@ class Elasticity(PublishedSet):
         """``y``: stress."""
         return {"y": (Field("stress"),)}
 
-    @property
-    def split_rule(self) -> str:
-        """First and last samples."""
-        return f"first {self.train} of {self.samples} train, last {self.test} test"
-
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
         folder_in_archive = "elasticity/Meshes"
@@ -70,8 +72,7 @@ class Elasticity(PublishedSet):
         def graph(case: int) -> Data:
             return Data(pos=floats(positions[:, :, case]), y=floats(stress[:, case, None]))
 
-        first_test = self.samples - self.test
-        return Cases([*range(self.train)], [*range(first_test, self.samples)], graph, files)
+        return Cases(*self.parts, graph, files)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Pipe(CurvedGrid):
 
 
 @dataclass(frozen=True)
-class Plasticity(PublishedSet):
+class Plasticity(FirstAndLast):
     """A block that a die forges; profile of the die -> 4 channels at 20 times.
 
     File: ``plas_N987_T20.mat``, ``input [samples, rows]``,
@@ -186,11 +187,6 @@ class Plasticity(PublishedSet):
         ]
         return {"x": (Field("die"),), "y": tuple(per_time)}
 
-    @property
-    def split_rule(self) -> str:
-        """First and last samples."""
-        return f"first {self.train} of {self.samples} train, last {self.test} test"
-
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
         path = find_file(folder, "plasticity/plas_N987_T20.mat", self.source)
@@ -206,5 +202,4 @@ class Plasticity(PublishedSet):
             y = output[case].reshape(self.rows * self.columns, self.times * 4)
             return Data(pos=pos, x=floats(x), y=floats(y), **cells)
 
-        first_test = self.samples - self.test
-        return Cases([*range(self.train)], [*range(first_test, self.samples)], graph, [path])
+        return Cases(*self.parts, graph, [path])

@@ -11,7 +11,7 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, check_array, find_file, read_mat
-from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
+from lrsa_geo.data.datasets.base import Cases, FirstAndLast, cell_tensors, floats
 from lrsa_geo.mesh.cells import TETRA, TRIANGLE, Blocks
 from lrsa_geo.mesh.fields import Field, Fields
 
@@ -83,10 +83,25 @@ class MatMesh:
 
 
 @dataclass(frozen=True)
-class FieldToField(PublishedSet):
+class MatFields:
+    """Where two fields and their mesh are in MATLAB files.
+
+    Args:
+        file: of the fields.
+        arrays: input and target, each ``[samples, nodes]``.
+        mesh: their mesh.
+    """
+
+    file: str
+    arrays: tuple[str, str]
+    mesh: MatMesh
+
+
+@dataclass(frozen=True)
+class FieldToField(FirstAndLast):
     """One field to another on the same mesh: the first samples train, the last test.
 
-    File: ``arrays`` in ``file``, each ``[samples, nodes]``, and the mesh.
+    Files: see :class:`MatFields`.
     """
 
     nodes: int
@@ -94,10 +109,8 @@ class FieldToField(PublishedSet):
     train: int
     test: int
 
-    file: ClassVar[str]
-    arrays: ClassVar[tuple[str, str]]
+    files: ClassVar[MatFields]
     columns: ClassVar[tuple[Field, Field]]
-    mesh: ClassVar[MatMesh]
     source: ClassVar[str] = NORM
     traps: ClassVar[tuple[str, ...]] = (_BEST_ON_TEST,)
 
@@ -106,28 +119,21 @@ class FieldToField(PublishedSet):
         """``x``: the input; ``y``: the target."""
         return {"x": self.columns[:1], "y": self.columns[1:]}
 
-    @property
-    def split_rule(self) -> str:
-        """First and last samples."""
-        return f"first {self.train} of {self.samples} train, last {self.test} test"
-
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        path = find_file(folder, self.file, self.source)
-        arrays = read_mat(path, self.arrays)
+        path = find_file(folder, self.files.file, self.source)
+        arrays = read_mat(path, self.files.arrays)
         for name, array in arrays.items():
             check_array(path, name, array, (self.samples, self.nodes))
         given, target = arrays.values()
-        mesh_path, points, blocks = self.mesh.read(folder, self.source, self.nodes)
+        mesh_path, points, blocks = self.files.mesh.read(folder, self.source, self.nodes)
         pos, cells = floats(points), cell_tensors(blocks)
 
         def graph(case: int) -> Data:
             x, y = floats(given[case, :, None]), floats(target[case, :, None])
             return Data(pos=pos, x=x, y=y, **cells)
 
-        test = range(self.samples - self.test, self.samples)
-        files = list(dict.fromkeys([path, mesh_path]))
-        return Cases([*range(self.train)], [*test], graph, files)
+        return Cases(*self.parts, graph, list(dict.fromkeys([path, mesh_path])))
 
 
 @dataclass(frozen=True)
@@ -140,10 +146,12 @@ class IrregularDarcy(FieldToField):
     test: int = 200
 
     name: ClassVar[str] = "darcy_norm"
-    file: ClassVar[str] = "datasets/Darcy.mat"
-    arrays: ClassVar[tuple[str, str]] = ("c_field", "u_field")
+    files: ClassVar[MatFields] = MatFields(
+        "datasets/Darcy.mat",
+        ("c_field", "u_field"),
+        MatMesh("datasets/Darcy.mat", "MeshNodes", ("MeshElements",)),
+    )
     columns: ClassVar[tuple[Field, Field]] = (Field("coefficient"), Field("solution"))
-    mesh: ClassVar[MatMesh] = MatMesh("datasets/Darcy.mat", "MeshNodes", ("MeshElements",))
     traps: ClassVar[tuple[str, ...]] = (_BEST_ON_TEST, _NODE_BY_NODE)
 
 
@@ -157,10 +165,12 @@ class Turbulence(FieldToField):
     test: int = 100
 
     name: ClassVar[str] = "turbulence_norm"
-    file: ClassVar[str] = "datasets/Turbulence.mat"
-    arrays: ClassVar[tuple[str, str]] = ("Input", "Output")
+    files: ClassVar[MatFields] = MatFields(
+        "datasets/Turbulence.mat",
+        ("Input", "Output"),
+        MatMesh("datasets/Turbulence.mat", "nodes", ("elements",)),
+    )
     columns: ClassVar[tuple[Field, Field]] = (Field("input_field"), Field("output_field"))
-    mesh: ClassVar[MatMesh] = MatMesh("datasets/Turbulence.mat", "nodes", ("elements",))
 
 
 @dataclass(frozen=True)
@@ -173,20 +183,22 @@ class Composite(FieldToField):
     test: int = 100
 
     name: ClassVar[str] = "composite_norm"
-    file: ClassVar[str] = "datasets/Composites.mat"
-    arrays: ClassVar[tuple[str, str]] = ("T_field", "D_field")
-    columns: ClassVar[tuple[Field, Field]] = (Field("temperature"), Field("deformation"))
-    mesh: ClassVar[MatMesh] = MatMesh(
-        "datasets/Composites_LBO_basis/Composites_LBO_basis.mat",
-        "Points",
-        ("Faces", "Elements"),
-        first=None,
-        dim=3,
+    files: ClassVar[MatFields] = MatFields(
+        "datasets/Composites.mat",
+        ("T_field", "D_field"),
+        MatMesh(
+            "datasets/Composites_LBO_basis/Composites_LBO_basis.mat",
+            "Points",
+            ("Faces", "Elements"),
+            first=None,
+            dim=3,
+        ),
     )
+    columns: ClassVar[tuple[Field, Field]] = (Field("temperature"), Field("deformation"))
 
 
 @dataclass(frozen=True)
-class HeatTransfer(PublishedSet):
+class HeatTransfer(FirstAndLast):
     """NORM case 3: a field on a surface mesh -> the temperature in the solid.
 
     A graph is both meshes: first the ``inputs`` nodes of the surface, with measure 1 and boundary
@@ -224,11 +236,6 @@ class HeatTransfer(PublishedSet):
         """``x``: field on the surface; ``y``: temperature in the solid."""
         return {"x": (Field("surface_field"),), "y": (Field("temperature"),)}
 
-    @property
-    def split_rule(self) -> str:
-        """First and last samples."""
-        return f"first {self.train} of {self.samples} train, last {self.test} test"
-
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
         path = find_file(folder, "datasets/HeatTransfer.mat", self.source)
@@ -249,5 +256,4 @@ class HeatTransfer(PublishedSet):
             measure, boundary = is_input.float(), is_input.to(torch.int8)
             return Data(pos=pos, x=x, y=y, measure=measure, boundary=boundary, **cells)
 
-        test = range(self.samples - self.test, self.samples)
-        return Cases([*range(self.train)], [*test], graph, [path, surface_path, solid_path])
+        return Cases(*self.parts, graph, [path, surface_path, solid_path])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +31,23 @@ _CHUNK_BYTES = (
 
 # The arrays of a file, by their full names, as what can be sliced: of a file, or still in a spool.
 Arrays = dict[str, np.ndarray] | dict[str, h5py.Dataset]
+Form = Mapping[str, tuple[np.dtype, list[int]]]  # type and shape of each array of a graph
+
+
+def write_sized(
+    path: Path,
+    graphs: Iterable[Data],
+    forms: Iterable[Form],
+    fields: dict[str, Fields],
+    provenance: dict[str, Any],
+    compression: str | None = None,
+) -> None:
+    """Write a whole store of graphs whose arrays are known beforehand: each goes to disk once."""
+    with h5py.File(path, "w", libver=("v108", "latest")) as file:
+        target = _SizedFile(file, forms, fields, compression)
+        target.extend(graphs)
+        target.finish()
+        _label(file, fields, provenance, [])
 
 
 def write_file(
@@ -44,14 +61,20 @@ def write_file(
     """Write a whole store: the graphs of each source after those of the one before."""
     with h5py.File(path, "w", libver=("v108", "latest")) as file:  # attributes above 64 KiB
         pack(file, sources, compression)
-        file.attrs["format"] = FORMAT
-        file.attrs["version"] = VERSION
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        file.attrs["fields"] = json.dumps(
-            {array: [f.to_dict() for f in described] for array, described in fields.items()}
-        )
-        file.attrs["earlier"] = json.dumps(earlier or [])
-        file.attrs["sha256"] = digest(file)
+        _label(file, fields, provenance, earlier or [])
+
+
+def _label(
+    file: h5py.File, fields: dict[str, Fields], provenance: dict[str, Any], earlier: list[str]
+) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["version"] = VERSION
+    file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    file.attrs["fields"] = json.dumps(
+        {array: [f.to_dict() for f in described] for array, described in fields.items()}
+    )
+    file.attrs["earlier"] = json.dumps(earlier)
+    file.attrs["sha256"] = digest(file)
 
 
 def pack(file: h5py.File, sources: list[Arrays], compression: str | None = None) -> None:
@@ -147,9 +170,7 @@ class Spool:
                 raise StoreError(
                     f"graph {number}: '{array}' is of type {rows.dtype}, those before it of {dtype}"
                 )
-            if array not in self._files:
-                self._files[array] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-            self._files[array].write(rows.tobytes())
+            self._put(array, rows)
             self._rows[array] = self._rows.get(array, 0) + len(rows)
         counts = {
             "node": len(arrays["pos"]),
@@ -158,6 +179,11 @@ class Spool:
         }
         for kind in KINDS:
             self._offsets[kind].append(self._offsets[kind][-1] + counts[kind])
+
+    def _put(self, array: str, rows: np.ndarray) -> None:
+        if array not in self._files:
+            self._files[array] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        self._files[array].write(rows.tobytes())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What was taken, by the full names of a store's arrays."""
@@ -169,6 +195,58 @@ class Spool:
                 np.empty(shape, dtype) if 0 in shape else np.memmap(file, dtype, "r", 0, shape)
             )
         return found
+
+
+class _SizedFile(Spool):
+    """Graphs on their way into a store whose arrays already have their final size.
+
+    Args:
+        file: empty file.
+        forms: of all graphs, in their order.
+        fields: columns of ``x``, ``y`` and ``cond``.
+        compression: of the arrays.
+    """
+
+    def __init__(
+        self,
+        file: h5py.File,
+        forms: Iterable[Form],
+        fields: dict[str, Fields],
+        compression: str | None,
+    ) -> None:
+        super().__init__(Path(), fields)
+        self._file = file
+        self._datasets: dict[str, h5py.Dataset] = {}
+        size: dict[str, int] = {}
+        for form in forms:
+            for array, (dtype, shape) in form.items():
+                if array not in KIND_OF_ARRAY:
+                    continue  # which is refused with the graph
+                rows, *others = shape[::-1] if array == "edge_index" else shape
+                size[array] = size.get(array, 0) + rows
+                self._form.setdefault(array, (dtype, tuple(others)))
+        for array, (dtype, row_shape) in self._form.items():
+            whole = (size[array], *row_shape)
+            name, options = f"{KIND_OF_ARRAY[array]}/{array}", _storage(whole, dtype, compression)
+            self._datasets[array] = file.create_dataset(name, whole, dtype, **options)
+
+    def _put(self, array: str, rows: np.ndarray) -> None:
+        first = self._rows.get(array, 0)
+        self._datasets[array][first : first + len(rows)] = rows
+
+    def finish(self) -> None:
+        """Write where each graph begins.
+
+        Raises:
+            StoreError: there were fewer graphs than forms.
+        """
+        for array, dataset in self._datasets.items():
+            if self._rows[array] != len(dataset):
+                raise StoreError(
+                    f"'{array}' has {self._rows[array]} rows, expected {len(dataset)} by its forms"
+                )
+        for kind, rows in self._offsets.items():
+            self._file[f"offsets/{kind}"] = np.asarray(rows, dtype=np.int64)
 
 
 def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, np.ndarray]:

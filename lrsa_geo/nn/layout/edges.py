@@ -64,7 +64,8 @@ class EdgeLayout:
             source, target = source[order], target[order]
         self.edge_index = torch.stack([source, target])
         self.ptr = F.pad(torch.bincount(target, minlength=num_nodes).cumsum(0), (1, 0))
-        self._starts: np.ndarray = self.ptr.cpu().numpy()
+        # A copy: a loader's worker moves the tensor to memory that is shared.
+        self._starts: np.ndarray = self.ptr.cpu().numpy().copy()
         share = torch.ones(len(source), dtype=pos.dtype, device=pos.device)
         if measure is not None:
             share = measure[source]

@@ -1,0 +1,198 @@
+"""The commands `train`, `evaluate` and `predict`: parse, call, print."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lrsa_geo import __version__
+from lrsa_geo.cli.data import add_file_arguments, mesh_files
+from lrsa_geo.cli.data import data as _data
+from lrsa_geo.cli.parser import Parser
+
+DESCRIPTION = """\
+Train neural operators on meshes: geometry in, field out.
+
+  lrsa-geo train elasticity --quick      the whole road on a small set, in three minutes
+  lrsa-geo train elasticity              the same in earnest (or airfoil, or bracket3d)
+  lrsa-geo evaluate runs/elasticity      test errors and pictures of a finished run
+  lrsa-geo predict runs/elasticity datasets/elasticity/elasticity.h5:1000 -o cell.vtu
+
+  lrsa-geo data make --from 'cases/*.vtu' --targets p U -o mine.h5    your own results
+  lrsa-geo train mine.h5
+  lrsa-geo predict runs/mine 'new/*.vtu' -o out/
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Run one command, see :func:`lrsa_geo.cli.main`."""
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "data": _data,
+        "train": _train,
+        "evaluate": _evaluate,
+        "predict": _predict,
+    }
+    if argv and argv[0] in commands:
+        return _run(commands[argv[0]], argv[1:])
+    parser = Parser("lrsa-geo", "COMMAND ...", DESCRIPTION)
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "command",
+        choices=list(commands),
+        help="data: make and look at stores; train; evaluate; predict."
+        " `lrsa-geo COMMAND --help` tells the rest.",
+    )
+    parser.parse_args(argv)
+    return 0
+
+
+def _run(command: Callable[[list[str]], None], argv: list[str]) -> int:
+    try:
+        command(argv)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"lrsa-geo: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(argv: list[str]) -> None:
+    from lrsa_geo.train import (
+        Run,
+        TrainConfig,
+        add_config_arguments,
+        config_from,
+        find_config,
+        followed_folder,
+        train,
+    )
+
+    parser = Parser(
+        "lrsa-geo train",
+        "WHAT [options]",
+        "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
+        "library (elasticity), a MeshStore of your own (mine.h5) or a YAML configuration. Every\n"
+        "value below is a key of the YAML file and a flag; flags win.",
+    )
+    parser.add_argument("what", type=str, help="name, store or config.yaml; comes first")
+    parser.add_argument("--quick", action="store_true", help="less of everything, to see it work")
+    parser.add_argument(
+        "--run", type=str, default=None, help="run folder (default: runs/NAME, numbered)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with --run, or with the last unfinished run of that name",
+    )
+    add_config_arguments(parser)
+    if not argv or argv[0].startswith("-"):
+        parser.parse_args(argv)
+        parser.error("WHAT comes first")
+    what, rest = argv[0], argv[1:]
+    layers = find_config(what, quick="--quick" in rest)
+
+    def config_of(run: Run | None = None) -> TrainConfig:
+        """The layers of configuration, those of a run that is resumed, flags."""
+        saved = ["--config", str(run.config)] if run and run.config.exists() else []
+        values = parser.parse_args([what, *layers, *saved, *rest])
+        return config_from(parser.instantiate(values))
+
+    config = config_of()
+    given = followed_folder() or parser.parse_args([what, *layers, *rest]).run
+    folder = Path(given) if given else None
+    resume = "--resume" in rest
+    if resume:
+        run = Run(folder) if folder else Run.last(config.name, config_of)
+        folder, config = run.path, config_of(run)
+    report = train(config, folder, resume=resume)
+    if report:  # processes that only help have none
+        _print_report(report)
+
+
+def _evaluate(argv: list[str]) -> None:
+    from lrsa_geo.train import evaluate
+
+    parser = Parser(
+        "lrsa-geo evaluate", "RUN", "Test a trained model on its held-out graphs; draw pictures."
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    folder = Path(parser.parse_args(argv).run)
+    _print_report(evaluate(folder) | {"folder": folder})
+
+
+def _predict(argv: list[str]) -> None:
+    from lrsa_geo.data import CondTable, MeshStore
+    from lrsa_geo.train import load_surrogate, predict_files, predict_graph
+
+    parser = Parser(
+        "lrsa-geo predict",
+        "RUN INPUT ... -o OUT",
+        "Predict the fields of meshes and write them to mesh files. INPUT is\n"
+        "  mesh files, or patterns of them in quotes ('new/*.vtu'): each becomes OUT/NAME.vtu, or\n"
+        "    OUT itself if that ends in .vtu, .vtk or .xdmf and there is one; or\n"
+        "  FILE.h5:NUMBER, a graph of a MeshStore.\n"
+        "A result holds the mesh with its own fields, F_predicted for each predicted field F, and\n"
+        "F_error where the truth is known.",
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument("input", type=str, nargs="+", help="mesh files or FILE.h5:NUMBER")
+    parser.add_argument("-o", "--output", type=str, required=True, help="folder, or a mesh file")
+    add_file_arguments(parser, step=None)
+    values = parser.parse_args(argv)
+    file, _, number = values.input[0].rpartition(":")
+    graph_of_store = re.search(r"\.h5(:|$)", values.input[0]) is not None and len(values.input) == 1
+    if graph_of_store and not (file.endswith(".h5") and number.isdecimal()):
+        raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
+    surrogate = load_surrogate(Path(values.run))
+    if graph_of_store:
+        results = iter([predict_graph(surrogate, MeshStore(file), int(number), values.output)])
+    else:
+        results = predict_files(
+            surrogate,
+            mesh_files(values.input, besides=values.cond),
+            values.output,
+            table=CondTable.read(values.cond) if values.cond else None,
+            step=values.step,
+            skip_bad=values.skip_bad,
+        )
+    for result in results:
+        errors = ", ".join(f"{name} {error:.4f}" for name, error in result.errors.items())
+        print(
+            f"{result.output}: {result.num_nodes} nodes" + (f"; error {errors}" if errors else "")
+        )
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    graphs = len(report["test_graphs"])
+    error_name = report["error"].replace("_", " ").replace(" l2", " L2")
+    if not graphs:
+        print("\nno test graphs (data.split.test): there are no errors to report")
+    else:
+        print(
+            f"\n{error_name} on {graphs} test meshes".ljust(33)
+            + "    mean   median    worst  surface  largest error"
+        )
+    for name, error in report["test"].items():
+        more = report["fields"][name]
+        print(
+            f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}"
+            f" {more['surface_relative_l2']['value']:8.4f} {more['largest_error']['value']:8.4f}"
+        )
+    if report["quantities"]:
+        print("\nquantity                         error / spread   rank correlation")
+    for name, read in report["quantities"].items():
+        error, rank = read["error_over_spread"], read["rank_correlation"]
+        print(
+            f"  {name:30s} {error['value']:8.4f}         {rank['value']:.4f}"
+            f" ({rank['low']:.4f} to {rank['high']:.4f})"
+        )
+    if not report["val_graphs"]:
+        print("no validation graphs (data.split.val): no errors were shown during training")
+    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
+    print(f"{report['parameters']:,} parameters; {seconds}")
+    print(f"figures and pictures: {report['folder']}/metrics.json, {report['folder']}/pictures/")
