@@ -151,6 +151,12 @@ def l1(c: Comparison) -> Tensor:
     return _mean(c, (c.difference / c.std).abs())
 
 
+def huber(c: Comparison) -> Tensor:
+    """Huber loss of the normalised targets: e^2 / 2 up to an error of 1, beyond that |e| - 1/2."""
+    error = (c.difference / c.std).abs()
+    return _mean(c, torch.where(error < 1, error.square() / 2, error - 0.5))
+
+
 def _mean(c: Comparison, values: Tensor) -> Tensor:
     smallest = torch.finfo(values.dtype).tiny
     return c.sum(values) / c.sum(c.known.to(values.dtype)).clamp(min=smallest)
@@ -267,6 +273,7 @@ LOSSES = {
     "relative_l2": Loss((relative_l2,)),
     "mse": Loss((mse,)),
     "l1": Loss((l1,)),
+    "huber": Loss((huber,)),
     "relative_l2_gradient": Loss((relative_l2, gradient_on_grid), ("pos",)),
     "relative_l2_edges": Loss((relative_l2, slopes_on_edges), ("pos", "edge_index")),
 }

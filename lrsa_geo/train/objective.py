@@ -21,7 +21,7 @@ class ObjectiveConfig:
     """What training minimises, and in what its errors are reported.
 
     Args:
-        loss: "relative_l2" per graph and field; "mse" or "l1" of the normalised targets;
+        loss: "relative_l2" per graph and field; "mse", "l1" or "huber" of the normalised targets;
             "relative_l2_gradient" adds that of the gradient on regular grids, "relative_l2_edges"
             that of the slopes along the edges of any mesh.
         error: the validation and test errors, by the same names.
