@@ -182,7 +182,11 @@ def test_weights_of_fields():
 def test_mean_errors_of_normalised_targets_by_hand():
     graphs = batch(sizes=(2,), fields=SCALAR)
     graphs.y = torch.tensor([[1.0], [2]])
-    for loss, expected in (("mse", (1 + 9) / 2 / 4), ("l1", (1 + 3) / 2 / 2)):
+    for loss, expected in (
+        ("mse", (1 + 9) / 2 / 4),
+        ("l1", (1 + 3) / 2 / 2),
+        ("huber", (0.5**2 / 2 + 1.5 - 0.5) / 2),  # errors of a half and of three halves
+    ):
         of_two = objective(SCALAR, loss=loss, error=loss)
         of_two.normalizer.y.scale.fill_(2)
         guess = torch.tensor([[2.0], [5]])
