@@ -42,6 +42,8 @@ def graph_by_graph(change: Callable[[Data], Data], data: Data) -> Data:
     before = _graphs(data)
     after = [change(graph) for graph in before]
     pairs = list(zip(before, after, strict=True))
+    if any(new.num_nodes != old.num_nodes for old, new in pairs):
+        return Batch.from_data_list(after)  # other rows, so another `batch` and `ptr`
     new = [key for key, _ in after[0] if any(new[key] is not old.get(key) for old, new in pairs)]
     parts = [
         type(graph).from_dict({key: graph[key] for key in new} | {"num_nodes": graph.num_nodes})

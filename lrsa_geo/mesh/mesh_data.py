@@ -16,7 +16,7 @@ from lrsa_geo.mesh.cells import TYPE_OF_WIDTH, is_known
 from lrsa_geo.mesh.errors import MeshError
 
 # What the first axis of an array of a mesh counts; `cond` has one row for each graph.
-_NODE_ARRAYS = {"x": 2, "y": 2, "measure": 1, "boundary": 1, "passive": 1}  # name -> axes
+NODE_ARRAYS = {"x": 2, "y": 2, "measure": 1, "boundary": 1, "passive": 1}  # name -> axes
 _TABLES = ("point_data", "cell_data")
 
 
@@ -99,7 +99,7 @@ class MeshData(Data):
             yield f"'pos' {_found(pos)}, expected [N, 2] or [N, 3]"
             return
         nodes = len(pos)
-        for name, axes in _NODE_ARRAYS.items():
+        for name, axes in NODE_ARRAYS.items():
             yield from _shape(name, self.get(name), [nodes, "*"] if axes == 2 else [nodes])
         yield from _shape(
             "cond", self.get("cond"), [self.num_graphs if _is_batch(self) else 1, "*"]
