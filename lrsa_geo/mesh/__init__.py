@@ -13,6 +13,7 @@ from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit, total_width
 from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.query import with_query_points
+from lrsa_geo.mesh.random_nodes import RandomNodes
 from lrsa_geo.mesh.read import MESH_SUFFIXES, read_mesh
 from lrsa_geo.mesh.surfaces import (
     BoundaryNodes,
@@ -48,6 +49,7 @@ __all__ = [
     "NodeMeasure",
     "NormalizePositions",
     "RadiusEdges",
+    "RandomNodes",
     "RandomRotation",
     "RandomScaling",
     "SurfaceNormals",
