@@ -78,8 +78,7 @@ def _of_constant(module: object, key: str) -> str:
             is_it = any(getattr(target, "id", None) == key for target in targets)
             if is_it and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 return str(after.value.value)
-    print(f"{key} has no docstring: put one below its assignment", file=sys.stderr)
-    return ""
+    raise SystemExit(f"{key} has no docstring: put one below its assignment")
 
 
 def _first(doc: str) -> str:
@@ -87,8 +86,8 @@ def _first(doc: str) -> str:
     text = " ".join(doc.split("\n\n")[0].split())
     text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text).replace("``", "`")
     text = re.sub(r":math:`(.*?)`", r"`\1`", text)
-    match = re.match(r"(.+?[.:])(\s|$)", text)
-    return (match[1] if match else text).rstrip(".:").replace("|", "\\|") + "."
+    match = re.match(r"(.+?\.)(\s|$)", text)
+    return (match[1] if match else text).rstrip(".").replace("|", "\\|") + "."
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from lrsa_geo.mesh.fields import Field, Fields, column_slices
 from lrsa_geo.mesh.graph_by_graph import MeshTransform, graph_by_graph
 
 Axis = Literal["x", "y", "z"]
+"""A coordinate axis."""
 AXES = "xyz"
 
 

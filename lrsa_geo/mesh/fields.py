@@ -43,6 +43,7 @@ class Field:
 
 
 Fields = tuple[Field, ...]
+"""The fields of an array, in the order of its columns."""
 
 
 def column_slices(fields: Iterable[Field]) -> dict[str, slice]:

@@ -28,6 +28,7 @@ from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
 
 MESH_SUFFIXES = tuple(READERS)
+"""Extensions of the files that are read."""
 
 
 def read_mesh(path: str | Path, step: int = 0) -> MeshData:

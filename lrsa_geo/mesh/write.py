@@ -21,6 +21,7 @@ from lrsa_geo.mesh.formats import RawMesh, own_meshio
 from lrsa_geo.mesh.mesh_data import table_of
 
 WRITTEN_SUFFIXES = (".vtu", ".vtk", ".xdmf")
+"""Extensions of the files that are written."""
 
 
 def write_mesh(path: str | Path, data: Data, fields: Mapping[str, Tensor] | None = None) -> None:

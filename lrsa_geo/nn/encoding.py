@@ -15,7 +15,8 @@ class FourierEncoding(nn.Module):
         p \mapsto \big(p, \; \sin(2^k \pi p), \; \cos(2^k \pi p)\big)_{k = 0, \dots, K - 1}
 
     per coordinate: the longest wave spans a domain that reaches from -1 to 1. Multi-scale
-    positions help these models from the first epoch on (DESIGN.md, section 4).
+    positions help these models from the first epoch on; waves shorter than two node spacings alias,
+    and make a model that works on its training meshes alone.
 
     Args:
         pos_dim: D.

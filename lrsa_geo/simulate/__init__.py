@@ -15,7 +15,8 @@ RECIPES = {
     "airfoil": "AirfoilRecipe",
     "bracket3d": "BracketRecipe",
     "elasticity": "ElasticityRecipe",
-}  # module in this package: its recipe
+}
+"""Problems with a solver: module of this room, and the recipe in it."""
 
 
 def recipe_class(name: str) -> type[Recipe]:

@@ -33,4 +33,5 @@ def _of_airfoil(data: Data, y: Tensor) -> dict[str, float]:
     return {"lift": lift_coefficient(data, y[:, 0])}
 
 
-QUANTITIES: dict[str, Quantities] = {"airfoil": _of_airfoil}  # recipe: what it knows to read
+QUANTITIES: dict[str, Quantities] = {"airfoil": _of_airfoil}
+"""What can be read off the fields of a recipe's graphs, by the name of the recipe."""

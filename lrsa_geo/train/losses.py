@@ -21,7 +21,7 @@ NEGLIGIBLE = 1e-6  # a field smaller than this share of its size in training cou
 
 @dataclass(frozen=True)
 class Comparison:
-    """A prediction beside the truth, as losses see it; letters as in DESIGN, F fields.
+    """A prediction beside the truth, as losses see it, for F fields.
 
     Each field is multiplied by a power of two that brings its size in training to [1/2, 1): no
     square overflows or vanishes, and no digit changes.

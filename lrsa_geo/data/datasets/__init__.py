@@ -32,6 +32,7 @@ PUBLISHED: dict[str, PublishedSet] = {
         ShapeNetCar(),
     )
 }
+"""The published data sets by name."""
 
 
 def convert_published(

@@ -10,7 +10,7 @@ MIXERS: dict[str, type[LowRankMixer]] = {
     "lrsa": LRSA,
     "transolver": PhysicsAttention,
 }
-"""Name in a configuration: the mixer."""
+"""The mixers by the names that a configuration uses."""
 
 __all__ = [
     "LRSA",
