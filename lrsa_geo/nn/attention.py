@@ -6,6 +6,8 @@ nodes by latents, and neither does anything here but :func:`summarize`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,12 +131,37 @@ def summarize(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout)
     return SoftmaxSummary(log_mass, mean)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v, by a fused kernel, differentiable any number of times.
+_second_derivatives = ContextVar("second derivatives", default=False)
 
-    The fused kernels have first derivatives only. Where a second one is asked for
-    (``create_graph=True``), the backward pass is worked out from the written-out form instead,
-    which holds the matrix of weights.
+
+def with_second_derivatives(
+    inputs: Iterable[Tensor | None], function: Callable[..., Tensor], *arguments: Any
+) -> Tensor:
+    """Call a function so that attention in it can be differentiated twice, if an input needs that.
+
+    Training alone has first derivatives, with respect to parameters, and pays for nothing more: no
+    input of a model requires a gradient then.
+
+    Args:
+        inputs: of the model, such as positions.
+        function: called with ``arguments``.
+    """
+    if torch.compiler.is_compiling():  # which knows first derivatives alone
+        return function(*arguments)
+    wanted = any(tensor is not None and tensor.requires_grad for tensor in inputs)
+    before = _second_derivatives.set(wanted)
+    try:
+        return function(*arguments)
+    finally:
+        _second_derivatives.reset(before)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v, by a fused kernel.
+
+    The fused kernels have first derivatives only. Inside :func:`with_second_derivatives`, where
+    one of second order is asked for (``create_graph=True``), the backward pass is worked out from
+    the written-out form, which holds the matrix of weights.
 
     Args:
         q: ``[G, H, Q, d]``.
@@ -142,7 +169,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
         v: ``[G, H, K, d]``.
         bias: broadcasts to ``[G, H, Q, K]``.
     """
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if not _second_derivatives.get() or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     attended: Tensor = _Attention.apply(q, k, v, bias)
     return attended

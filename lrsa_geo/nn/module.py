@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lrsa_geo.nn.attention import with_second_derivatives
 from lrsa_geo.nn.layout import GraphLayout, NodeLayout
 
 
@@ -52,7 +53,9 @@ class NodeModule(nn.Module):
             )
         nodes = batch.nodes if isinstance(batch, GraphLayout) else batch
         layout = NodeLayout.of(x, nodes, ptr=ptr, batch_size=batch_size, mask=mask, measure=measure)
-        return layout.unpack(self.mix(layout.pack(x), layout))
+        inputs = (x, layout.measure)
+        rows = with_second_derivatives(inputs, self.mix, layout.pack(x), layout)
+        return layout.unpack(rows)
 
     def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
         """Packed rows ``[R, C]`` -> ``[R, C]``."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrsa_geo.nn.attention import with_second_derivatives
 from lrsa_geo.nn.block import MixerBlock
 from lrsa_geo.nn.condition import Condition
 from lrsa_geo.nn.config import OperatorConfig
@@ -145,6 +146,12 @@ class GeometryOperator(nn.Module):
             batch_size=batch_size,
             measure=measure,
         )
+        inputs = (x, pos, cond, layout.nodes.measure)
+        return with_second_derivatives(inputs, self._predict, x, pos, layout, cond)
+
+    def _predict(
+        self, x: Tensor | None, pos: Tensor, layout: GraphLayout, cond: Tensor | None
+    ) -> Tensor:
         nodes, edges = layout.nodes, layout.edges
         if self.relative_positions:
             pos = self._from_centre(pos, nodes)

@@ -64,7 +64,11 @@ BAD = {
     "missing node in MSH 2": ("a.msh", MSH2.format(n=3, tag=4), "."),
     "missing node in MSH 4": ("a.msh", MSH4.format(n=3, k=1, tag=4), "nodes -1 to 1"),
     "missing node in INP": ("a.inp", INP.replace("1, 1, 2, 3", "1, 1, 2, 9"), r"KeyError: .*9"),
-    "missing node in OFF": ("a.off", OFF.replace("3 0 1 2", "3 0 1 5"), "outside the range|point at"),
+    "missing node in OFF": (
+        "a.off",
+        OFF.replace("3 0 1 2", "3 0 1 5"),
+        "outside the range|point at",
+    ),
     "unknown cell": ("a.vtu", vtu(kind=99), "unknown VTK type 99"),
     "polyhedron": ("a.vtu", vtu(kind=42), "unknown VTK type 42"),
     "unknown cell in MSH": (

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils.checkpoint import checkpoint
 
 from lrsa_geo.nn import (
     MIXERS,
@@ -20,7 +21,7 @@ from lrsa_geo.nn import (
     MixerBlock,
     NodeLayout,
 )
-from lrsa_geo.nn.attention import attend
+from lrsa_geo.nn.attention import attend, with_second_derivatives
 from lrsa_geo.nn.pointwise import RMSNorm
 from lrsa_geo.nn.registry import build
 
@@ -99,7 +100,12 @@ def test_the_fused_attention_has_the_derivatives_of_the_formula(with_bias):
     logits = q @ k.mT / 2 + (0 if bias is None else bias)
     torch.testing.assert_close(attend(q, k, v, bias), logits.softmax(-1) @ v)
     assert gradcheck(attend, given)
-    assert gradgradcheck(attend, given)
+
+    def twice(*tensors: Tensor) -> Tensor:
+        return with_second_derivatives(given, attend, *tensors)
+
+    assert gradcheck(twice, given)
+    assert gradgradcheck(twice, given)
 
 
 def test_a_laplacian_can_be_trained_on():
@@ -112,6 +118,29 @@ def test_a_laplacian_can_be_trained_on():
     found = [p.grad for p in model.parameters() if p.grad is not None]
     assert len(found) > 20
     assert all(grad.isfinite().all() for grad in found)
+
+
+def test_training_alone_takes_the_plain_kernel_and_can_be_checkpointed():
+    """No input requires a gradient: nothing is kept of a block that is computed again."""
+    torch.manual_seed(0)
+    model = GeometryOperator(0, 1, 2, channels=8, depth=2, heads=2, num_latents=3).double()
+    pos = torch.rand(9, 2, dtype=torch.float64)
+    nodes = []
+
+    def walk(node: torch.autograd.graph.Node | None) -> None:
+        if node is not None and node not in nodes:
+            nodes.append(node)
+            for before, _ in node.next_functions:
+                walk(before)
+
+    walk(model(None, pos).sum().grad_fn)
+    assert not any("_Attention" in node.name() for node in nodes)
+    layout = NodeLayout.of(pos)
+    rows = torch.rand(9, 8, dtype=torch.float64, requires_grad=True)
+    plain = model.blocks[0].mix(rows, layout).square().sum()
+    again = checkpoint(model.blocks[0].mix, rows, layout, use_reentrant=False).square().sum()
+    expected, found = (torch.autograd.grad(value, rows) for value in (plain, again))
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_norm_twice_in_a_row():

@@ -29,7 +29,12 @@ def sizes_and_order(
             " integers, one per row of `x`"
         )
     if ptr is not None:
-        return _sizes_of_ptr(ptr, len(x), batch_size), None
+        sizes = _sizes_of_ptr(ptr, len(x), batch_size)
+        if batch is not None and not torch.equal(
+            batch, torch.repeat_interleave(torch.tensor(sizes, device=batch.device)).to(batch)
+        ):
+            raise ValueError("`batch` and `ptr` disagree on which row belongs to which graph")
+        return sizes, None
     order = None
     if batch is None:
         sizes = [len(x)]

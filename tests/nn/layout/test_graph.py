@@ -137,6 +137,10 @@ def test_chunks_cover_every_node_and_edge_once(monkeypatch, limit):
         ({"ptr": torch.tensor([0, 3, 8])}, r"`ptr` has shape \[3\] and ends with \[8\].*0 to 9"),
         ({"ptr": torch.tensor([0, 5, 3, 9])}, "ascending from 0 to 9"),
         ({"ptr": torch.tensor([0, 9]), "batch_size": 2}, "`ptr` names 1 graphs, `batch_size` is 2"),
+        (
+            {"ptr": torch.tensor([0, 4, 9]), "batch": torch.arange(9) // 5},
+            "`ptr` disagree on which",
+        ),
         ({"batch": torch.arange(9), "batch_size": 2}, "`batch` names 9 graphs, expected 2"),
     ],
 )
