@@ -3,18 +3,24 @@
 ==================  ===========================================================================
 read through        extensions
 ==================  ===========================================================================
-this library        ``.vtu .vtp``
-meshio              ``.vtk .xdmf .xmf .msh .inp .bdf .fem .nas .med .e .exo .ex2 .cgns``
+this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.bdf .fem .nas`` (Nastran)
+meshio              ``.vtk .xdmf .xmf .med``
+netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
+Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
 pyvista             ``.case .foam``, what meshio does not know of ``.vtk`` (surfaces, structured
                     grids, colours, normals), and most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``
 ==================  ===========================================================================
+
+Whatever the reader, cells of a type have its number of nodes, and nodes inside their edges lie
+there; a file in which they do not is refused.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +28,7 @@ import torch
 from torch import Tensor
 
 from lrsa_geo.mesh.cells import to_table
-from lrsa_geo.mesh.checks import check_cells, check_field
+from lrsa_geo.mesh.checks import check_cells, check_field, check_places
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -38,7 +44,7 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, EnSight, OpenFOAM), -1 for the last.
+        step: which step of a time series (XDMF, Exodus, Gmsh, EnSight, OpenFOAM), -1 for the last.
 
     Returns:
         A :class:`MeshData` with
@@ -51,6 +57,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
         Nodes and cells keep the order of the file. An STL has no nodes, so corners at exactly the
         same place become one.
+
+    A file may hold what a mesh does not, such as springs; that is left out with a warning.
 
     Raises:
         MeshError: the file is missing, damaged, or no mesh; the message says what to do.
@@ -69,6 +77,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
             if format_.check is not None:
                 format_.check(path)
             raw = format_.read(path, step)
+        for note in raw.notes:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
         return _to_data(path, raw)
     except MeshError:
         raise
@@ -101,6 +111,7 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
     blocks = [(number, nodes) for number, nodes in raw.blocks if len(nodes)]
     for number, nodes in blocks:
         check_cells(path, number, nodes, len(pos))
+    check_places(path, blocks, pos)
     num_cells = sum(len(nodes) for _, nodes in blocks)
     if num_cells:
         cells, cell_types = to_table(blocks)

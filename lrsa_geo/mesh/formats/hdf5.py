@@ -12,8 +12,16 @@ from lrsa_geo.mesh.formats import own_meshio
 from lrsa_geo.mesh.formats.base import DEFLATE_RATIO, RawMesh, check_counts
 from lrsa_geo.mesh.formats.vtk_process import read_with_vtk
 
-read_med = own_meshio.reader("med")
+_read_med_of_meshio = own_meshio.reader("med")
 _read_cgns_of_meshio = own_meshio.reader("cgns")
+
+
+def read_med(path: Path, step: int) -> RawMesh:
+    """Read it with meshio; MED has the facets of a hexahedron in an order of its own."""
+    raw = _read_med_of_meshio(path, step)
+    faces = [*range(20), 24, 22, 21, 23, 20, 25, 26]
+    raw.blocks = [(number, n[:, faces] if number == 29 else n) for number, n in raw.blocks]
+    return raw
 
 
 def read_cgns(path: Path, step: int) -> RawMesh:
