@@ -176,6 +176,7 @@ def _make_from_files(argv: list[str]) -> None:
         table=CondTable.read(values.cond) if values.cond else None,
         boundary=values.boundary,
         step=values.step,
+        merge_nodes=values.merge_nodes,
         skip_bad=values.skip_bad,
         processes=values.processes,
     )
@@ -214,7 +215,8 @@ def _add_files_arguments(parser: Parser) -> None:
         type=str,
         nargs="+",
         default=[],
-        help="fields that are known, and from the cells: boundary_distance boundary_offset normal",
+        help="fields that are known, and from the cells: boundary_distance boundary_offset normal;"
+        " of a field of materials a column for each, 'mat=1' 'mat=2'",
     )
     parser.add_argument(
         "--boundary",
@@ -223,6 +225,15 @@ def _add_files_arguments(parser: Parser) -> None:
         help="field of whole numbers that marks kinds of boundary (default: 1 on it, 0 inside)",
     )
     add_file_arguments(parser)
+    parser.add_argument(
+        "--merge-nodes",
+        dest="merge_nodes",
+        type=float,
+        default=None,
+        metavar="TOLERANCE",
+        help="make nodes one that are at most this far apart, in the files' units (0: at exactly"
+        " one place); predictions do the same",
+    )
     _add_output(parser, "data.h5")
 
 

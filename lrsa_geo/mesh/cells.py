@@ -109,6 +109,11 @@ def corner_counts(cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
     return counts
 
 
+def corner_count(cell_type: int) -> int:
+    """Corners of a cell of a type that has a fixed number of them."""
+    return _CORNERS[_SHAPE_OF_TYPE[cell_type]]
+
+
 def to_table(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Blocks of cells of one type and width -> ``cells [K, V] int32``, ``cell_types [K] int8``."""
     total = sum(len(nodes) for _, nodes in blocks)

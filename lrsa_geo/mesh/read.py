@@ -29,6 +29,7 @@ from torch import Tensor
 
 from lrsa_geo.mesh.cells import to_table
 from lrsa_geo.mesh.checks import check_cells, check_field, check_places
+from lrsa_geo.mesh.collapsed import may_collapse, repeats_a_corner, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -49,14 +50,16 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
     Returns:
         A :class:`MeshData` with
 
-        - ``pos [N, D]``, of the file's precision; D is 2 if z is missing or 0 everywhere;
+        - ``pos [N, D]``, of the file's precision; D is 2 if z is missing or 0 everywhere
+          (up to rounding);
         - if there are cells, ``cells [K, V] int32``, padded with -1, and ``cell_types [K] int8``,
           VTK's numbers, with the nodes of a cell in VTK's order;
         - ``point_data`` and ``cell_data``: name -> array ``[N, ...]`` or ``[K, ...]``, as the file
           has it, but ``[N]`` where it has one component.
 
-        Nodes and cells keep the order of the file. An STL has no nodes, so corners at exactly the
-        same place become one.
+        Nodes and cells keep the order of the file; a cell with a node at two of its corners becomes
+        what it is (a quad a triangle, a hexahedron a wedge). An STL has no nodes, so corners at
+        exactly the same place become one.
 
     A file may hold what a mesh does not, such as springs; that is left out with a warning.
 
@@ -105,7 +108,7 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
             f"{path}: {(~finite).sum():,} of {len(pos):,} nodes have coordinates that are NaN or"
             f" infinite, the first is node {finite.argmin()}; remove or repair them"
         )
-    if pos.shape[1] == 3 and not pos[:, 2].any():
+    if pos.shape[1] == 3 and _is_plane(pos):
         pos = np.ascontiguousarray(pos[:, :2])
     data = MeshData(pos=torch.from_numpy(pos))
     blocks = [(number, nodes) for number, nodes in raw.blocks if len(nodes)]
@@ -115,10 +118,18 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
     num_cells = sum(len(nodes) for _, nodes in blocks)
     if num_cells:
         cells, cell_types = to_table(blocks)
+        if any(may_collapse(n) and repeats_a_corner(n, nodes).any() for n, nodes in blocks):
+            cells, cell_types, _ = resolve_collapsed(cells, cell_types)
         data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
     data.point_data = _tensors(path, "node", raw.point_data, len(pos))
     data.cell_data = _tensors(path, "cell", raw.cell_data, num_cells)
     return data
+
+
+def _is_plane(pos: np.ndarray) -> bool:
+    """Whether z is 0 everywhere, or no more than what rounding leaves of 0."""
+    height = np.abs(pos[:, 2]).max()
+    return bool(height == 0 or height <= 1e-12 * np.ptp(pos[:, :2], axis=0).max())
 
 
 def _native(values: np.ndarray) -> np.ndarray:

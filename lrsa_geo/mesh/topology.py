@@ -140,6 +140,16 @@ def places_of_inner_nodes(cell_type: int, width: int) -> dict[int, tuple[int, ..
     return {} if shape is None else _inner_nodes(name, shape, cell_type, width)
 
 
+def edges_of(shape: str) -> Tuples:
+    """Pairs of corners of a shape, in VTK's order of the nodes inside its edges."""
+    return _SHAPES[shape].edges
+
+
+def facets_of(shape: str) -> Tuples:
+    """Corners around each facet of a shape."""
+    return _SHAPES[shape].facets
+
+
 def mesh_edges(cells: np.ndarray, cell_types: np.ndarray, num_nodes: int) -> np.ndarray:
     """Pairs of nodes that an edge of some cell joins, each once, ``[E, 2] int64``, sorted.
 
