@@ -9,8 +9,9 @@ netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
-pyvista             ``.case .foam``, what meshio does not know of ``.vtk`` (surfaces, structured
-                    grids, colours, normals), and most ``.cgns`` (extra ``viz``)
+pyvista             ``.case .foam .pvd .pvtu .pvtp .vtm .vti .vtr .vts .vtkhdf``, what meshio
+                    does not know of ``.vtk`` (surfaces, structured grids, colours, normals), and
+                    most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``
 ==================  ===========================================================================
 
@@ -45,7 +46,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, Exodus, Gmsh, EnSight, OpenFOAM), -1 for the last.
+        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, EnSight, OpenFOAM), -1
+            for the last.
 
     Returns:
         A :class:`MeshData` with

@@ -37,6 +37,8 @@ READERS: dict[str, Format] = {
     **dict.fromkeys((".glb", ".gltf"), Format(surfaces.read, surfaces.check_gltf)),
     ".3mf": Format(surfaces.read, point_clouds.check_zip),
     ".case": Format(read_with_vtk),
+    **dict.fromkeys((".pvd", ".pvtu", ".pvtp", ".vtm", ".vtkhdf"), Format(read_with_vtk)),
+    **dict.fromkeys((".vti", ".vtr", ".vts"), Format(read_with_vtk)),
     ".foam": Format(read_with_vtk, may_be_empty=True),
     ".npz": Format(point_clouds.read_npz, point_clouds.check_zip),
     ".csv": Format(point_clouds.read_csv),

@@ -62,12 +62,39 @@ def _load() -> None:
     med = {"QU9": "quad9", "TR7": "triangle7", "H27": "hexahedron27", "P18": "wedge18"}
     module("med._med").med_to_meshio_type.update(med)
     module("med._med")._read_families = lambda families: {}  # names, which it demands of each
+    module("xdmf.main").translate_mixed_cells = _mixed_cells
     vtk = module("_vtk_common")
     vtk.vtk_to_meshio_type.setdefault(11, "voxel")
     vtk.meshio_to_vtk_type.update(
         {name: number for number, name in (_LOOSE | {11: "voxel"}).items()}
     )
     module("vtk._vtk_51").vtk_to_numpy_dtype_name.update(_MORE_VTK_TYPES)
+
+
+def _mixed_cells(numbers: np.ndarray) -> list[Any]:
+    """XDMF's mixed cells: type, for some the count, nodes; meshio knows few of the types."""
+    kinds = module("xdmf.common").xdmf_idx_to_meshio_type
+    widths = module("_common").num_nodes_per_cell
+    block = module("_mesh").CellBlock
+    found: list[tuple[str, list[np.ndarray]]] = []
+    place = 0
+    while place < len(numbers):
+        kind = kinds.get(int(numbers[place]))
+        if kind is None:
+            raise ValueError(f"mixed cells have the unknown type {numbers[place]}")
+        width = widths[kind]
+        if kind in ("vertex", "line"):
+            place += 1
+            if numbers[place] != width:
+                raise ValueError(f"a cell '{kind}' has {numbers[place]} nodes, expected {width}")
+        nodes = numbers[place + 1 : place + 1 + width]
+        if len(nodes) < width:
+            raise ValueError("mixed cells end within a cell")
+        if not found or found[-1][0] != kind:
+            found.append((kind, []))
+        found[-1][1].append(nodes)
+        place += 1 + width
+    return [block(kind, np.array(rows)) for kind, rows in found]
 
 
 def module(name: str) -> Any:
