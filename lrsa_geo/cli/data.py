@@ -38,8 +38,8 @@ def data(argv: list[str]) -> None:
     parser.add_argument(
         "action",
         choices=list(actions),
-        help="make: simulate, convert or collect graphs; info: what is in a store; check: what is"
-        " wrong with it; split: which graphs train and test",
+        help="make: simulate, convert or collect graphs; info: what is in a store or a mesh file;"
+        " check: what is wrong with a store; split: which graphs train and test",
     )
     parser.parse_args(argv)
 
@@ -238,11 +238,22 @@ def _add_files_arguments(parser: Parser) -> None:
 
 
 def _info(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, describe
+    from lrsa_geo.data import MeshStore, describe, describe_mesh
+    from lrsa_geo.mesh import MESH_SUFFIXES
 
-    parser = Parser("lrsa-geo data info", "FILE", "What a store holds; checks its digest.")
-    parser.add_argument("file", type=str, help="MeshStore (.h5)")
-    print(describe(MeshStore(parser.parse_args(argv).file)))
+    parser = Parser(
+        "lrsa-geo data info",
+        "FILE",
+        "What a store holds, whose digest is checked; or a mesh file: its cells, fields, blocks and"
+        " steps.",
+    )
+    parser.add_argument("file", type=str, help="MeshStore (.h5), or a mesh file")
+    parser.add_argument("--step", type=int, default=0, help="step of a mesh file's fields")
+    values = parser.parse_args(argv)
+    if Path(values.file).suffix.lower() in MESH_SUFFIXES:
+        print(describe_mesh(values.file, values.step))
+    else:
+        print(describe(MeshStore(values.file)))
 
 
 def _check(argv: list[str]) -> None:

@@ -6,7 +6,7 @@ from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.geometry import geometry_keys
-from lrsa_geo.data.info import describe
+from lrsa_geo.data.info import describe, describe_mesh
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.split import (
@@ -37,6 +37,7 @@ __all__ = [
     "check_store",
     "collect",
     "describe",
+    "describe_mesh",
     "fill_parts",
     "geometry_keys",
     "group_numbers",

@@ -30,9 +30,12 @@ _TYPE = {
 }
 
 
-def may_collapse(cell_type: int) -> bool:
-    """Whether cells of this type are looked at."""
-    return cell_type in _ORDER
+def has_collapsed(cell_type: int, nodes: np.ndarray) -> bool:
+    """Whether some cell ``[K, V]`` of a type has an edge whose ends are one node. Fast."""
+    if cell_type not in _ORDER:
+        return False
+    columns = nodes.T
+    return any(bool((columns[a] == columns[b]).any()) for a, b in edges_of(shape_of(cell_type)))
 
 
 def repeats_a_corner(cell_type: int, nodes: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from lrsa_geo.mesh.cells import to_table
 from lrsa_geo.mesh.checks import check_cells, check_field, check_places
-from lrsa_geo.mesh.collapsed import may_collapse, repeats_a_corner, resolve_collapsed
+from lrsa_geo.mesh.collapsed import has_collapsed, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -120,7 +120,9 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
     num_cells = sum(len(nodes) for _, nodes in blocks)
     if num_cells:
         cells, cell_types = to_table(blocks)
-        if any(may_collapse(n) and repeats_a_corner(n, nodes).any() for n, nodes in blocks):
+        ends = np.cumsum([len(nodes) for _, nodes in blocks])
+        parts = np.split(cells, ends[:-1])
+        if any(has_collapsed(n, part) for (n, _), part in zip(blocks, parts, strict=True)):
             cells, cell_types, _ = resolve_collapsed(cells, cell_types)
         data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
     data.point_data = _tensors(path, "node", raw.point_data, len(pos))
@@ -131,7 +133,9 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
 def _is_plane(pos: np.ndarray) -> bool:
     """Whether z is 0 everywhere, or no more than what rounding leaves of 0."""
     height = np.abs(pos[:, 2]).max()
-    return bool(height == 0 or height <= 1e-12 * np.ptp(pos[:, :2], axis=0).max())
+    if height == 0:
+        return True
+    return bool(height <= 1e-12 * max(np.ptp(pos[:, 0]), np.ptp(pos[:, 1])))
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,9 @@ import numpy as np
 from lrsa_geo.mesh.cells import POLYGON, Blocks, blocks_from_offsets
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats.base import DEFLATE_RATIO, RawMesh, check_counts, check_names
+from lrsa_geo.mesh.formats.netcdf import check_header
 
+SUFFIXES = (".e", ".exo", ".ex2", ".exii", ".g")
 _netcdf = threading.Lock()  # the C library may not be entered by two threads
 
 # Element names without their number of nodes -> nodes -> VTK type.
@@ -58,12 +60,16 @@ def read(path: Path, step: int) -> RawMesh:
 
 def check(path: Path) -> None:
     """Sizes of variables and dimensions."""
+    check_header(path)
+    size = path.stat().st_size
     with _open(path) as file:
+        limit = DEFLATE_RATIO * size if file.data_model.startswith("NETCDF4") else size
         declared = [
-            (f"bytes of '{name}'", int(np.prod([float(n) for n in v.shape])) * 8)
+            (f"bytes of '{name}'", int(np.prod([float(n) for n in v.shape])) * v.dtype.itemsize)
             for name, v in file.variables.items()
+            if hasattr(v.dtype, "itemsize")  # not text
         ] + [(f"as dimension '{name}'", len(d)) for name, d in file.dimensions.items()]
-    check_counts(path, declared, DEFLATE_RATIO * path.stat().st_size)
+    check_counts(path, declared, limit)
 
 
 def contents(path: Path) -> list[str]:

@@ -26,9 +26,19 @@ def read_med(path: Path, step: int) -> RawMesh:
 
 def read_cgns(path: Path, step: int) -> RawMesh:
     """Read it with VTK, unless meshio wrote it."""
+    if not h5py.is_hdf5(path):
+        return read_with_vtk(path, step)
     with h5py.File(path, "r") as file:
         known = "Base/Zone1/GridElements" in file  # the one layout that meshio reads: its own
     return (_read_cgns_of_meshio if known else read_with_vtk)(path, step)
+
+
+def check_cgns(path: Path) -> None:
+    """As :func:`check_hdf5`; older files are no HDF5 but ADF, which VTK reads."""
+    with open(path, "rb") as file:
+        is_adf = b"ADF Database" in file.read(64)
+    if not is_adf:
+        check_hdf5(path)
 
 
 def check_hdf5(path: Path) -> None:
