@@ -141,7 +141,7 @@ def test_ply_keeps_quads_and_face_fields(tmp_path):
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-@pytest.mark.parametrize("compressor", ["None", "ZLib", "LZMA"])
+@pytest.mark.parametrize("compressor", ["None", "ZLib", "LZMA", "LZ4"])
 @pytest.mark.parametrize("mode", ["Ascii", "Binary", "Appended raw", "Appended base64"])
 def test_vtu_of_vtk(tmp_path, vtk_grid, mode, compressor, pieces):
     vtk = pytest.importorskip("vtk")
