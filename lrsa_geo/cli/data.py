@@ -38,8 +38,8 @@ def data(argv: list[str]) -> None:
     parser.add_argument(
         "action",
         choices=list(actions),
-        help="make: simulate, convert or collect graphs; info: what is in a store; check: what is"
-        " wrong with it; split: which graphs train and test",
+        help="make: simulate, convert or collect graphs; info: what is in a store or a mesh file;"
+        " check: what is wrong with a store; split: which graphs train and test",
     )
     parser.parse_args(argv)
 
@@ -176,6 +176,7 @@ def _make_from_files(argv: list[str]) -> None:
         table=CondTable.read(values.cond) if values.cond else None,
         boundary=values.boundary,
         step=values.step,
+        merge_nodes=values.merge_nodes,
         skip_bad=values.skip_bad,
         processes=values.processes,
     )
@@ -214,7 +215,8 @@ def _add_files_arguments(parser: Parser) -> None:
         type=str,
         nargs="+",
         default=[],
-        help="fields that are known, and from the cells: boundary_distance boundary_offset normal",
+        help="fields that are known, and from the cells: boundary_distance boundary_offset normal;"
+        " of a field of materials a column for each, 'mat=1' 'mat=2'",
     )
     parser.add_argument(
         "--boundary",
@@ -223,15 +225,35 @@ def _add_files_arguments(parser: Parser) -> None:
         help="field of whole numbers that marks kinds of boundary (default: 1 on it, 0 inside)",
     )
     add_file_arguments(parser)
+    parser.add_argument(
+        "--merge-nodes",
+        dest="merge_nodes",
+        type=float,
+        default=None,
+        metavar="TOLERANCE",
+        help="make nodes one that are at most this far apart, in the files' units (0: at exactly"
+        " one place); predictions do the same",
+    )
     _add_output(parser, "data.h5")
 
 
 def _info(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, describe
+    from lrsa_geo.data import MeshStore, describe, describe_mesh
+    from lrsa_geo.mesh import MESH_SUFFIXES
 
-    parser = Parser("lrsa-geo data info", "FILE", "What a store holds; checks its digest.")
-    parser.add_argument("file", type=str, help="MeshStore (.h5)")
-    print(describe(MeshStore(parser.parse_args(argv).file)))
+    parser = Parser(
+        "lrsa-geo data info",
+        "FILE",
+        "What a store holds, whose digest is checked; or a mesh file: its cells, fields, blocks and"
+        " steps.",
+    )
+    parser.add_argument("file", type=str, help="MeshStore (.h5), or a mesh file")
+    parser.add_argument("--step", type=int, default=0, help="step of a mesh file's fields")
+    values = parser.parse_args(argv)
+    if Path(values.file).suffix.lower() in MESH_SUFFIXES:
+        print(describe_mesh(values.file, values.step))
+    else:
+        print(describe(MeshStore(values.file)))
 
 
 def _check(argv: list[str]) -> None:

@@ -2,9 +2,11 @@
 
 from lrsa_geo.data.augment import Mirror, transform_of
 from lrsa_geo.data.check import Finding, check_store
-from lrsa_geo.data.collect import CondTable, collect
+from lrsa_geo.data.collect import collect
+from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
-from lrsa_geo.data.info import describe
+from lrsa_geo.data.geometry import geometry_keys
+from lrsa_geo.data.info import describe, describe_mesh
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.split import (
@@ -12,7 +14,6 @@ from lrsa_geo.data.split import (
     SplitConfig,
     SplitRule,
     fill_parts,
-    geometry_keys,
     group_numbers,
     make_split,
     split_in_order,
@@ -36,6 +37,7 @@ __all__ = [
     "check_store",
     "collect",
     "describe",
+    "describe_mesh",
     "fill_parts",
     "geometry_keys",
     "group_numbers",

@@ -9,10 +9,13 @@ from itertools import combinations
 import numpy as np
 from torch_geometric.data import Data
 
-from lrsa_geo.data.split import Split, geometry_keys
+from lrsa_geo.data.geometry import geometry_keys
+from lrsa_geo.data.split import Split
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
 from lrsa_geo.mesh.cells import cell_dimensions, cell_measures, signed_measures
+from lrsa_geo.mesh.collapsed import resolve_collapsed
 from lrsa_geo.mesh.fields import column_slices
+from lrsa_geo.mesh.merge import groups_of_nodes, hanging_nodes, repeated_cells
 from lrsa_geo.mesh.mesh_data import table_of
 
 _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
@@ -41,9 +44,10 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     """Check all graphs of a MeshStore, and its split, for what spoils training.
 
     Errors: values that are NaN or infinite, cells without area or volume, a graph without nodes,
-    the same mesh in two parts of the split. Warnings: nodes without a target (NaN in ``y``), nodes
-    of no cell, several nodes at one place, cells turned the other way than most, values of a field
-    far beyond those of the other graphs.
+    cells that are there twice, the same mesh in two parts of the split. Warnings: nodes without a
+    target (NaN in ``y``), nodes of no cell, several nodes at one place, nodes that hang on an edge
+    of a neighbour, cells that repeat a node, cells turned the other way than most, values of a
+    field far beyond those of the other graphs.
 
     Args:
         store: what to check; its digest is checked too.
@@ -98,12 +102,37 @@ def _of_graph(data: Data) -> Iterator[tuple[str, bool]]:
     if not len(pos):
         yield "has no nodes", True
         return
-    several = len(pos) - len(np.unique(pos, axis=0))
-    if several:
-        yield f"{several:,} nodes lie exactly where another one does", False
+    if np.isfinite(pos).all():
+        yield from _of_places(data, pos)
     cells, cell_types = table_of(data)
     if len(cells):
         yield from _of_cells(pos, cells, cell_types)
+
+
+def _of_places(data: Data, pos: np.ndarray) -> Iterator[tuple[str, bool]]:
+    """Nodes at one place, which part the mesh where they are."""
+    tolerance = 1e-8 * float(np.ptp(pos, axis=0).max())
+    groups = groups_of_nodes(pos, tolerance)
+    several = len(pos) - int(groups.max()) - 1
+    if not several:
+        return
+    counts = np.bincount(groups)
+    first, second = np.flatnonzero(groups == np.argmax(counts > 1))[:2]
+    exact = len(pos) - len(np.unique(pos, axis=0)) == several
+    where = "exactly where" if exact else "nearly where"
+    cells, _ = table_of(data)
+    held = np.bincount(cells[cells >= 0], minlength=len(pos))
+    advice = (
+        "; no edge joins the cells on both sides and both count as boundary: make the store with"
+        f" --merge-nodes {0 if exact else tolerance:.1g}, unless it is a crack or a contact"
+    )
+    owned = "; every cell has nodes of its own" if len(cells) > 1 and (held == 1).all() else ""
+    yield (
+        f"{several:,} nodes lie {where} another one does, such as nodes {first} and {second}"
+        + owned
+        + (advice if len(cells) else ""),
+        False,
+    )
 
 
 def _of_cells(
@@ -117,6 +146,7 @@ def _of_cells(
         return
     measures = cell_measures(pos, cells, cell_types)
     dimensions = cell_dimensions(cell_types)
+    yield from _of_topology(pos, cells, cell_types)
     size = float(np.ptp(pos, axis=0).max())
     flat = (measures <= 1e-12 * size**dimensions) & (dimensions > 0)
     if flat.any():
@@ -140,6 +170,34 @@ def _of_cells(
             )
 
 
+def _of_topology(
+    pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray
+) -> Iterator[tuple[str, bool]]:
+    """Cells that are there twice or repeat a node, and nodes that hang."""
+    twice = repeated_cells(pos, cells, cell_types)
+    if len(twice):
+        yield (
+            f"{len(twice):,} cells have the nodes of another cell, the first is cell {twice[0]}:"
+            " they count twice in the measure, and inner facets as boundary; export each cell once",
+            True,
+        )
+    _, _, collapsed = resolve_collapsed(cells, cell_types)
+    if collapsed:
+        yield (
+            f"{collapsed:,} cells have a node at two of their corners and no lesser type: facets"
+            " beside them count as boundary; split them into tetrahedra (ParaView: Tetrahedralize)",
+            False,
+        )
+    hanging = hanging_nodes(pos, cells, cell_types)
+    if len(hanging):
+        yield (
+            f"{len(hanging):,} nodes hang on an edge of a neighbouring cell, the first is node"
+            f" {hanging[0]}: no edge joins both sides and both count as boundary; export a mesh"
+            " whose cells meet at whole edges, or triangulate it",
+            False,
+        )
+
+
 def _outliers(name: str, sizes: np.ndarray) -> Iterator[Finding]:
     """Graphs whose largest value is far from those of the others, on a logarithmic scale."""
     logs = np.log(np.maximum(sizes, np.finfo(float).tiny))
@@ -154,7 +212,7 @@ def _outliers(name: str, sizes: np.ndarray) -> Iterator[Finding]:
 
 
 def _leaks(store: MeshStore, split: Split) -> Iterator[Finding]:
-    keys = list(geometry_keys(store))
+    keys = geometry_keys(store)
     parts = {"train": split.train, "val": split.val, "test": split.test}
     for (one, first), (other, second) in combinations(parts.items(), 2):
         seen = {keys[i]: i for i in first}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,80 +13,13 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import one_at_a_time
 from lrsa_geo.jobs import Failure, Parts, SampleError
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.fields import split_unit
 from lrsa_geo.mesh.read import read_mesh
-
-
-@dataclass(frozen=True)
-class CondTable:
-    """Graph-level parameters of many files, from a CSV file.
-
-    Its first column is the file's name, with or without folder and extension; the others are
-    parameters, their names perhaps with a unit: ``file,mach,angle [deg]``.
-
-    Attributes:
-        path: the CSV file.
-        names: of the parameters, with units.
-        rows: file -> values.
-    """
-
-    path: str = ""
-    names: tuple[str, ...] = ()
-    rows: dict[str, tuple[float, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: str | Path) -> CondTable:
-        """Read it.
-
-        Raises:
-            ValueError: it cannot be read, has a value that is no number, or a file twice.
-        """
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                lines = [line for line in csv.reader(file) if any(map(str.strip, line))]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
-        if len(lines) < 2 or len(lines[0]) < 2:
-            raise ValueError(
-                f"{path}: expected a first line 'file,NAME,...' and one line for each mesh file"
-            )
-        names = tuple(name.strip() for name in lines[0][1:])
-        rows: dict[str, tuple[float, ...]] = {}
-        for number, line in enumerate(lines[1:], 2):
-            name = line[0].strip()
-            if len(line) != len(lines[0]) or name in rows:
-                raise ValueError(
-                    f"{path}: row {number} has {len(line)} entries, or '{name}' is there twice;"
-                    f" expected {len(lines[0])} entries and every file once"
-                )
-            try:
-                values = tuple(float(value) for value in line[1:])
-            except ValueError as error:
-                raise ValueError(f"{path}: row {number} ('{name}'): {error}") from error
-            if not np.isfinite(values).all():
-                raise ValueError(f"{path}: row {number} ('{name}') holds NaN or infinity")
-            rows[name] = values
-        return cls(str(path), names, rows)
-
-    def of(self, file: str | Path) -> dict[str, float] | None:
-        """Parameters of a mesh file by name (without units); None for an empty table.
-
-        Raises:
-            MeshError: the table has no row for it.
-        """
-        if not self.names:
-            return None
-        file = Path(file)
-        for key in (str(file), file.name, file.stem, str(file.with_suffix(""))):
-            if key in self.rows:
-                plain = [split_unit(name)[0] for name in self.names]
-                return dict(zip(plain, self.rows[key], strict=True))
-        raise MeshError(f"{file}: {self.path} has no row for it; add one named '{file.name}'")
 
 
 @dataclass(frozen=True)
@@ -116,6 +49,7 @@ def collect(
     table: CondTable | None = None,
     boundary: str = "",
     step: int = 0,
+    merge_nodes: float | None = None,
     skip_bad: bool = False,
     processes: int | None = None,
 ) -> tuple[MeshStore, list[Failure]]:
@@ -129,9 +63,10 @@ def collect(
     Args:
         files: mesh files.
         output: MeshStore (.h5); an existing file is replaced.
-        inputs, targets, boundary, step: see :func:`reader_for`. The first file that can be read
-            decides which fields are vectors.
-        table: graph-level parameters.
+        inputs, targets, boundary, step, merge_nodes: see :func:`reader_for`. The first file that
+            can be read decides which fields are vectors; of the first files, most decide on the
+            dimension.
+        table: graph-level parameters; each row is of one file.
         skip_bad: leave out files that cannot be read, or have other arrays than most (a point cloud
             among meshes), instead of stopping at the first.
         processes: by default one per core; 0 for none but this one.
@@ -145,9 +80,20 @@ def collect(
     paths = tuple(str(path) for path in files)
     if not paths:
         raise MeshError(f"{output}: no mesh files to read; check the pattern")
-    task = _Collection(paths, Path(output), table or CondTable(), skip_bad)
+    table = table or CondTable()
+    table.check(paths)
+    task = _Collection(paths, Path(output), table, skip_bad)
     with one_at_a_time(output) as waited:
-        reader = task.first_reader(tuple(inputs), tuple(targets), boundary, step)
+        wanted = partial(
+            reader_for,
+            inputs=tuple(inputs),
+            targets=tuple(targets),
+            cond=table.names,
+            boundary=boundary,
+            step=step,
+            merge_nodes=merge_nodes,
+        )
+        reader = task.first_reader(wanted, step)
         if waited and (done := task.finished_by_another(reader)) is not None:
             return done
         return task.make(reader, processes)
@@ -165,7 +111,7 @@ class _Collection:
 
     Attributes:
         failures: files that were left out so far.
-        first: number of the first file that could be read, and its graph.
+        first: graphs of the first files that could be read, by number.
     """
 
     paths: tuple[str, ...]
@@ -173,7 +119,7 @@ class _Collection:
     table: CondTable
     skip_bad: bool
     failures: list[Failure] = field(default_factory=list)
-    first: tuple[int, Data] | None = None
+    first: dict[int, Data] = field(default_factory=dict)
 
     def leave_out(self, failure: Failure) -> Iterable[int]:
         self.failures.append(failure)
@@ -181,23 +127,32 @@ class _Collection:
             raise MeshError(f"{failure.reason} (--skip-bad leaves such files out)")
         return ()
 
-    def first_reader(
-        self, inputs: tuple[str, ...], targets: tuple[str, ...], boundary: str, step: int
-    ) -> GraphReader:
-        """The reader for meshes like the first that can be read, which becomes a graph at once."""
+    def first_reader(self, reader_like: Callable[..., GraphReader], step: int) -> GraphReader:
+        """The reader for meshes like the first that can be read, which become graphs at once.
+
+        Files are looked at until two that can be read have one dimension: the first of these is
+        meant, and a single surface among solids leaves itself out.
+        """
+        found: dict[int, tuple[GraphReader, dict[int, Data]]] = {}
         for index, path in enumerate(self.paths):
             try:
                 mesh = read_mesh(path, step)
-                names = self.table.names
-                reader = reader_for(mesh, inputs, targets, names, boundary, step, path)
-                graph = reader.graph(mesh, self.table.of(path), where=path)
+                reader = reader_like(mesh, where=path)
+                reader, graphs = found.get(reader.dim, (reader, {}))
+                graph = reader.graph(reader.prepared(mesh, path), self.table.of(path), where=path)
             except MeshError as error:
                 self.leave_out(Failure(index, str(error)))
                 continue
             graph.sample = torch.tensor([index])
-            self.first = index, graph
-            return reader
-        raise self.none_left()
+            graphs[index] = graph
+            found[reader.dim] = reader, graphs
+            if len(graphs) == 2:
+                found = {reader.dim: found[reader.dim]}
+                break
+        if not found:
+            raise self.none_left()
+        reader, self.first = next(iter(found.values()))
+        return reader
 
     def none_left(self) -> MeshError:
         last = self.failures[-1].reason
@@ -219,14 +174,15 @@ class _Collection:
 
     def make(self, reader: GraphReader, processes: int | None) -> tuple[MeshStore, list[Failure]]:
         """Read the files and write the store."""
-        assert self.first is not None
-        first, graph = self.first
         stamps = [[status.st_size, status.st_mtime_ns] for status in map(_stat, self.paths)]
         rows = sorted(self.table.rows.items())
         parts = Parts(self.output, [self.about(reader), stamps, rows])
-        parts.save(first, graph)
-        self.first = None
-        job, numbers = _ReadFile(reader, self.paths, self.table), range(first, len(self.paths))
+        for index, graph in self.first.items():
+            parts.save(index, graph)
+        self.first = {}
+        known = {failure.index for failure in self.failures}
+        numbers = [i for i in range(len(self.paths)) if i not in known]
+        job = _ReadFile(reader, self.paths, self.table)
         made = parts.make(job, numbers, self.leave_out, "reading", processes)
         forms = {index: parts.form(index) for index in made}
         for index, reason in list(_unlike_most(self.paths, forms)):

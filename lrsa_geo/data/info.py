@@ -1,11 +1,17 @@
-"""One-screen summary of a MeshStore."""
+"""One-screen summaries of a MeshStore and of a mesh file."""
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
+from torch import Tensor
 
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
 from lrsa_geo.mesh.fields import column_slices
+from lrsa_geo.mesh.formats import exodus
+from lrsa_geo.mesh.read import read_mesh
 
 
 def describe(store: MeshStore) -> str:
@@ -42,3 +48,42 @@ def describe(store: MeshStore) -> str:
         is_long = isinstance(value, list | dict) and len(text) > 300
         lines.append(f"{key}: {len(value)} entries" if is_long else f"{key}: {text}")
     return "\n".join(lines)
+
+
+def describe_mesh(path: str | Path, step: int = 0) -> str:
+    """One-screen summary of a mesh file: size, kinds of cells, blocks, steps, fields with ranges.
+
+    Args:
+        path: mesh file.
+        step: which step the fields are of.
+
+    Raises:
+        MeshError: it cannot be read.
+    """
+    mesh = read_mesh(path, step)
+    pos = mesh.pos.double().numpy()
+    ranges = " x ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(pos.min(0), pos.max(0), strict=True))
+    lines = [f"{path}: {len(pos):,} nodes in {ranges}"]
+    if "cells" in mesh:
+        kinds = Counter(mesh.cell_types.tolist())
+        listed = ", ".join(f"{count:,} of VTK type {kind}" for kind, count in sorted(kinds.items()))
+        lines.append(f"cells: {listed}")
+    if Path(path).suffix.lower() in exodus.SUFFIXES:
+        lines += exodus.contents(Path(path))
+    for kind, fields in (("node", mesh.point_data), ("cell", mesh.cell_data)):
+        lines += [f"  {kind}  {_field(name, values)}" for name, values in fields.items()]
+    if not mesh.point_data and not mesh.cell_data:
+        lines.append("no fields")
+    return "\n".join(lines)
+
+
+def _field(name: str, values: Tensor) -> str:
+    array = values.numpy()
+    shape = " x ".join(map(str, array.shape[1:]))
+    finite = array[np.isfinite(array)]
+    lost = array.size - finite.size
+    return (
+        f"{name:32s} {array.dtype!s:8s} {shape:6s}"
+        + (f" {finite.min():.4g} to {finite.max():.4g}" if finite.size else "")
+        + (f"  ({lost:,} NaN or infinite)" if lost else "")
+    )

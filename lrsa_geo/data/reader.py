@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.mesh.averages import cell_to_node, nodes_without_cells
-from lrsa_geo.mesh.cells import cell_dimensions
+from lrsa_geo.data.columns import (
+    boundary_markers,
+    cond_row,
+    has_field,
+    is_plane_vector,
+    may_have_boundary,
+    node_field,
+)
+from lrsa_geo.mesh.averages import nodes_without_cells
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, split_unit
-from lrsa_geo.mesh.mesh_data import MeshData, table_of
+from lrsa_geo.mesh.merge import merge_nodes
+from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.read import read_mesh
-from lrsa_geo.mesh.surfaces import BoundaryNodes, DistanceToBoundary, SurfaceNormals
+from lrsa_geo.mesh.surfaces import BoundaryNodes
 from lrsa_geo.mesh.transforms import NodeMeasure
 
-# Inputs that are worked out from the cells, where a file has no field of that name.
-GEOMETRY: dict[str, BaseTransform] = {
-    "boundary_distance": DistanceToBoundary(),
-    "boundary_offset": DistanceToBoundary(),
-    "normal": SurfaceNormals(),
-}
 _AXES = {2: ("x", "y"), 3: ("x", "y", "z")}
 _SYMMETRIC = ("xx", "yy", "zz", "xy", "yz", "xz")  # VTK's order
 
@@ -57,6 +57,8 @@ class GraphReader:
         boundary: field of whole numbers >= 0 to take ``boundary`` from, "" to work it out.
         step: step of a time series, -1 for the last.
         dim: dimension of the positions, 2 or 3; 0 for any.
+        merge_nodes: greatest distance between nodes that are made one, in the file's units; None
+            to leave them.
     """
 
     inputs: Fields = ()
@@ -65,6 +67,7 @@ class GraphReader:
     boundary: str = ""
     step: int = 0
     dim: int = 0
+    merge_nodes: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
@@ -72,6 +75,7 @@ class GraphReader:
         return {
             **{name: [field.to_dict() for field in listed] for name, listed in fields.items()},
             **{"boundary": self.boundary, "step": self.step, "dim": self.dim},
+            **({} if self.merge_nodes is None else {"merge_nodes": self.merge_nodes}),
         }
 
     @classmethod
@@ -82,7 +86,8 @@ class GraphReader:
             for name in ("inputs", "targets", "cond")
         }
         others = (values.get("boundary", ""), values.get("step", 0), values.get("dim", 0))
-        return cls(fields["inputs"], fields["targets"], fields["cond"], *others)
+        merge = values.get("merge_nodes")
+        return cls(fields["inputs"], fields["targets"], fields["cond"], *others, merge)
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -93,7 +98,7 @@ class GraphReader:
     def read(
         self, path: str | Path, cond: Mapping[str, float] | None = None, *, truth: bool = True
     ) -> tuple[MeshData, MeshData]:
-        """The mesh as :func:`read_mesh` gives it, and its graph.
+        """The mesh as :func:`read_mesh` gives it, with nodes merged if it merges, and its graph.
 
         Args:
             path: mesh file.
@@ -103,8 +108,14 @@ class GraphReader:
         Raises:
             MeshError: the file cannot be read, or lacks a field.
         """
-        mesh = read_mesh(path, self.step)
+        mesh = self.prepared(read_mesh(path, self.step), path)
         return mesh, self.graph(mesh, cond, truth=truth, where=path)
+
+    def prepared(self, mesh: MeshData, where: object = "mesh") -> MeshData:
+        """The mesh whose graph is made: with nodes at one place made one, if it merges."""
+        if self.merge_nodes is None:
+            return mesh
+        return merge_nodes(mesh, self.merge_nodes, where)
 
     def graph(
         self,
@@ -125,23 +136,23 @@ class GraphReader:
             data.cells, data.cell_types = mesh.cells, mesh.cell_types
         data.measure = NodeMeasure()(mesh).measure.float()
         if self.boundary:
-            data.boundary = _markers(mesh, self.boundary, where)
-        elif _may_have_boundary(mesh):
+            data.boundary = boundary_markers(mesh, self.boundary, where)
+        elif may_have_boundary(mesh):
             data.boundary = BoundaryNodes()(mesh).boundary
         if self.inputs:
             data.x = self._columns(mesh, self.inputs, where, geometry=True)
-        if self.targets and (truth or all(_has(mesh, f.name) for f in self.targets)):
+        if self.targets and (truth or all(has_field(mesh, f.name) for f in self.targets)):
             data.y = self._columns(mesh, self.targets, where)
         if self.cond:
-            data.cond = _cond_row(self.cond, cond, where)
+            data.cond = cond_row(self.cond, cond, where)
         return data
 
     def _columns(self, mesh: Data, fields: Fields, where: object, geometry: bool = False) -> Tensor:
         columns = []
         for described in fields:
-            values = _node_field(mesh, described.name, where, geometry)
+            values = node_field(mesh, described.name, where, geometry)
             if values.shape[1] == 3 and described.components == _AXES[2]:
-                if values[:, 2].any():
+                if not is_plane_vector(values):
                     raise MeshError(
                         f"{where}: vector '{described.name}' has a z component that is not 0,"
                         " expected a plane vector as in the first file"
@@ -181,26 +192,27 @@ def reader_for(
     boundary: str = "",
     step: int = 0,
     where: object = "mesh",
+    merge_nodes: float | None = None,
 ) -> GraphReader:
     """A reader for meshes like this one: it tells scalars from vectors and tensors.
 
     Args:
         mesh: from :func:`read_mesh`.
         inputs, targets, cond: names, each perhaps with a unit in brackets: ``"p [Pa]"``.
-        boundary, step: see :class:`GraphReader`.
+        boundary, step, merge_nodes: see :class:`GraphReader`.
         where: name of the mesh for messages.
 
     Raises:
-        MeshError: it lacks a field.
+        MeshError: it lacks a field, or a name is there twice.
     """
 
     def describe(wanted: str, geometry: bool) -> Field:
-        name, unit = (wanted, "1") if _has(mesh, wanted) else split_unit(wanted)
-        values = _node_field(mesh, name, where, geometry)
+        name, unit = (wanted, "1") if has_field(mesh, wanted) else split_unit(wanted)
+        values = node_field(mesh, name, where, geometry)
         width = values.shape[1]
         dim = mesh.pos.shape[1]
         components: tuple[str, ...] = tuple(map(str, range(width))) if width > 1 else ()
-        if width == 3 and dim == 2 and not values[:, 2].any():
+        if width == 3 and dim == 2 and is_plane_vector(values):
             components = _AXES[2]
         elif width in _AXES:
             components = _AXES[width]
@@ -212,73 +224,22 @@ def reader_for(
             components = tuple(a + b for a in _AXES[2] for b in _AXES[2])
         return Field(name, unit, components)
 
-    return GraphReader(
+    reader = GraphReader(
         tuple(describe(name, True) for name in inputs),
         tuple(describe(name, False) for name in targets),
         tuple(Field(*split_unit(name)) for name in cond),
         boundary,
         step,
         mesh.pos.shape[1],
+        merge_nodes,
     )
-
-
-# --- fields of a mesh ----------------------------------------------------------------------------
-
-
-def _has(mesh: Data, name: str) -> bool:
-    return name in mesh.point_data or name in mesh.cell_data
-
-
-def _node_field(mesh: Data, name: str, where: object, geometry: bool) -> Tensor:
-    """Values as ``[N, C]``, whatever their shape in the file."""
-    if name in mesh.point_data:
-        values = mesh.point_data[name]
-    elif name in mesh.cell_data:
-        values = cell_to_node(mesh, mesh.cell_data[name])
-    elif geometry and name in GEOMETRY:
-        try:
-            values = GEOMETRY[name](mesh)[name]
-        except ValueError as error:
-            raise MeshError(f"{where}: input '{name}': {error}") from error
-    else:
-        known = [*mesh.point_data, *mesh.cell_data, *(GEOMETRY if geometry else ())]
-        by_lower = {other.lower(): other for other in known}
-        near = difflib.get_close_matches(name.lower(), by_lower, 1)
+    for kind, fields in (("input", reader.inputs), ("target", reader.targets)):
+        names = [field.name for field in fields]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise MeshError(f"{where}: {kind} '{twice[0]}' is asked for twice; name it once")
+    if both := {f.name for f in reader.inputs} & {f.name for f in reader.targets}:
         raise MeshError(
-            f"{where}: has no field '{name}', it has {', '.join(known) or 'none'}"
-            + (f"; did you mean '{by_lower[near[0]]}'?" if near else "")
+            f"{where}: '{min(both)}' is an input and a target, so there is nothing to predict;"
+            " leave it out of one of them"
         )
-    if values.is_complex():
-        raise MeshError(f"{where}: field '{name}' is complex, expected real numbers")
-    return values.double().reshape(len(values), -1)
-
-
-def _markers(mesh: Data, name: str, where: object) -> Tensor:
-    values = _node_field(mesh, name, where, geometry=False)
-    whole = values.round()
-    if (
-        values.shape[1] != 1
-        or not torch.equal(values, whole)
-        or whole.min() < 0
-        or whole.max() > 127
-    ):
-        raise MeshError(
-            f"{where}: field '{name}' cannot mark the boundary, expected one whole number from 0 to"
-            " 127 at each node"
-        )
-    return whole[:, 0].to(torch.int8)
-
-
-def _cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) -> Tensor:
-    missing = [f.name for f in fields if f.name not in (given or {})]
-    if missing:
-        raise MeshError(
-            f"{where}: the parameters {missing} are not given; give a table with a column for each"
-        )
-    assert given is not None
-    return torch.tensor([[given[f.name] for f in fields]], dtype=torch.float32)
-
-
-def _may_have_boundary(mesh: Data) -> bool:
-    cells, cell_types = table_of(mesh)
-    return bool(len(cells)) and cell_dimensions(cell_types).max() == mesh.pos.shape[1]
+    return reader

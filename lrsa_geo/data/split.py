@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 
+from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import atomic_path
 
@@ -154,7 +153,7 @@ def make_split(store: MeshStore, config: SplitConfig | None = None) -> Split:
     if config.by == "random":
         return split_in_order(order, counts)
     keys: Sequence[Hashable]
-    keys = list(geometry_keys(store)) if config.by == "geometry" else group_numbers(store)
+    keys = geometry_keys(store) if config.by == "geometry" else group_numbers(store)
     groups = together(order, keys)
     num_groups = len(groups)
     test, val = fill_parts(groups, [counts[2], counts[1]])
@@ -209,21 +208,3 @@ def group_numbers(store: MeshStore) -> list[int]:
             f"{store.path}: has no array 'group' with one number for each graph to split by"
         )
     return [int(number) for number in numbers]
-
-
-def geometry_keys(store: MeshStore) -> Iterator[str]:
-    """A digest of each graph's mesh: equal for the same nodes and cells, whatever the fields.
-
-    The order of nodes does not matter, nor does rounding below a millionth of the mesh's size.
-    """
-    for data in store:
-        yield _geometry_key(data)
-
-
-def _geometry_key(data: Data) -> str:
-    pos = data.pos.double().numpy()
-    size = float(np.ptp(pos, axis=0).max()) if len(pos) else 0.0
-    places = np.round(pos / (1e-6 * size or 1.0)).astype(np.int64)
-    places = places[np.lexsort(places.T)]
-    num_cells = len(data.cells) if "cells" in data else 0
-    return hashlib.sha256(places.tobytes() + f"{pos.shape} {num_cells}".encode()).hexdigest()

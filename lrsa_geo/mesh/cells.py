@@ -61,10 +61,36 @@ TYPE_OF_WIDTH = {
     **{(dim, width): number for dim in (2, 3) for width, number in ((1, 1), (2, 3))},
 }
 
+# How many nodes a cell of each VTK type has; Lagrange and Bezier cells of order 1 or 2 alone, whose
+# nodes are those of the ordinary types (a Bezier cell of order 2 has control points off the mesh).
+_WIDTHS: dict[int, tuple[int, ...]] = {
+    **{1: (1,), 3: (2,), 5: (3,), 8: (4,), 9: (4,), 10: (4,), 11: (8,), 12: (8,), 13: (6,)},
+    **{14: (5,), 15: (10,), 16: (12,), 21: (3,), 22: (6,), 23: (8,), 24: (10,), 25: (20,)},
+    **{26: (15,), 27: (13,), 28: (9,), 29: (27,), 30: (6,), 31: (12,), 32: (18,), 33: (24,)},
+    **{34: (7,), 35: (4,), 37: (19,)},
+    **{68: (2, 3), 69: (3, 6, 7), 70: (4, 8, 9), 71: (4, 10), 72: (8, 20, 27), 73: (6, 15, 18)},
+    **{74: (5, 13, 14)},
+    **{75: (2,), 76: (3,), 77: (4,), 78: (4,), 79: (8,), 80: (6,), 81: (5,)},
+}
+_LEAST = {2: 1, 4: 2, 6: 3, 7: 3}  # types of any width
+
 
 def is_known(cell_type: int) -> bool:
     """Whether a VTK type can stand in a table of cells."""
     return cell_type in _SHAPE_OF_TYPE
+
+
+def expected_widths(cell_type: int, width: int) -> tuple[int, ...]:
+    """How many nodes a cell of this type can have, if not ``width``; else nothing."""
+    least = _LEAST.get(cell_type)
+    if least is not None:
+        return () if width >= least else (least,)
+    return () if width in _WIDTHS[cell_type] else _WIDTHS[cell_type]
+
+
+def shape_of(cell_type: int) -> str:
+    """The linear shape that the corners of a VTK type span, such as ``"wedge"``."""
+    return _SHAPE_OF_TYPE[cell_type]
 
 
 def cell_dimensions(cell_types: np.ndarray) -> np.ndarray:
@@ -81,6 +107,11 @@ def corner_counts(cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
     for name, corners in _CORNERS.items():
         counts[np.isin(cell_types, _SHAPES[name])] = corners
     return counts
+
+
+def corner_count(cell_type: int) -> int:
+    """Corners of a cell of a type that has a fixed number of them."""
+    return _CORNERS[_SHAPE_OF_TYPE[cell_type]]
 
 
 def to_table(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:

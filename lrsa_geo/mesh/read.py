@@ -3,18 +3,25 @@
 ==================  ===========================================================================
 read through        extensions
 ==================  ===========================================================================
-this library        ``.vtu .vtp``
-meshio              ``.vtk .xdmf .xmf .msh .inp .bdf .fem .nas .med .e .exo .ex2 .cgns``
+this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.bdf .fem .nas`` (Nastran)
+meshio              ``.vtk .xdmf .xmf .med``
+netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
+Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
-pyvista             ``.case .foam``, what meshio does not know of ``.vtk`` (surfaces, structured
-                    grids, colours, normals), and most ``.cgns`` (extra ``viz``)
+pyvista             ``.case .foam .pvd .pvtu .pvtp .vtm .vti .vtr .vts .vtkhdf``, what meshio
+                    does not know of ``.vtk`` (surfaces, structured grids, colours, normals), and
+                    most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``
 ==================  ===========================================================================
+
+Whatever the reader, cells of a type have its number of nodes, and nodes inside their edges lie
+there; a file in which they do not is refused.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +29,8 @@ import torch
 from torch import Tensor
 
 from lrsa_geo.mesh.cells import to_table
-from lrsa_geo.mesh.checks import check_cells, check_field
+from lrsa_geo.mesh.checks import check_cells, check_field, check_places
+from lrsa_geo.mesh.collapsed import has_collapsed, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -39,19 +47,24 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, EnSight, OpenFOAM), -1 for the last.
+        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, EnSight, OpenFOAM), -1
+            for the last.
 
     Returns:
         A :class:`MeshData` with
 
-        - ``pos [N, D]``, of the file's precision; D is 2 if z is missing or 0 everywhere;
+        - ``pos [N, D]``, of the file's precision; D is 2 if z is missing or 0 everywhere
+          (up to rounding);
         - if there are cells, ``cells [K, V] int32``, padded with -1, and ``cell_types [K] int8``,
           VTK's numbers, with the nodes of a cell in VTK's order;
         - ``point_data`` and ``cell_data``: name -> array ``[N, ...]`` or ``[K, ...]``, as the file
           has it, but ``[N]`` where it has one component.
 
-        Nodes and cells keep the order of the file. An STL has no nodes, so corners at exactly the
-        same place become one.
+        Nodes and cells keep the order of the file; a cell with a node at two of its corners becomes
+        what it is (a quad a triangle, a hexahedron a wedge). An STL has no nodes, so corners at
+        exactly the same place become one.
+
+    A file may hold what a mesh does not, such as springs; that is left out with a warning.
 
     Raises:
         MeshError: the file is missing, damaged, or no mesh; the message says what to do.
@@ -70,6 +83,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
             if format_.check is not None:
                 format_.check(path)
             raw = format_.read(path, step)
+        for note in raw.notes:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
         return _to_data(path, raw)
     except MeshError:
         raise
@@ -96,19 +111,32 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
             f"{path}: {(~finite).sum():,} of {len(pos):,} nodes have coordinates that are NaN or"
             f" infinite, the first is node {finite.argmin()}; remove or repair them"
         )
-    if pos.shape[1] == 3 and not pos[:, 2].any():
+    if pos.shape[1] == 3 and _is_plane(pos):
         pos = np.ascontiguousarray(pos[:, :2])
     data = MeshData(pos=torch.from_numpy(pos))
     blocks = [(number, nodes) for number, nodes in raw.blocks if len(nodes)]
     for number, nodes in blocks:
         check_cells(path, number, nodes, len(pos))
+    check_places(path, blocks, pos)
     num_cells = sum(len(nodes) for _, nodes in blocks)
     if num_cells:
         cells, cell_types = to_table(blocks)
+        ends = np.cumsum([len(nodes) for _, nodes in blocks])
+        parts = np.split(cells, ends[:-1])
+        if any(has_collapsed(n, part) for (n, _), part in zip(blocks, parts, strict=True)):
+            cells, cell_types, _ = resolve_collapsed(cells, cell_types)
         data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
     data.point_data = _tensors(path, "node", raw.point_data, len(pos))
     data.cell_data = _tensors(path, "cell", raw.cell_data, num_cells)
     return data
+
+
+def _is_plane(pos: np.ndarray) -> bool:
+    """Whether z is 0 everywhere, or no more than what rounding leaves of 0."""
+    height = np.abs(pos[:, 2]).max()
+    if height == 0:
+        return True
+    return bool(height <= 1e-12 * max(np.ptp(pos[:, 0]), np.ptp(pos[:, 1])))
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ Conventions of nodes and cell types are those of :mod:`lrsa_geo.mesh.cells`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
 
-from lrsa_geo.mesh.cells import cell_dimensions, shape_groups
+from lrsa_geo.mesh.cells import cell_dimensions, shape_groups, shape_of
 
 Tuples = tuple[tuple[int, ...], ...]
 
@@ -67,6 +68,8 @@ _FACE_NODES: dict[tuple[str, int], Tuples] = {
     ("hexahedron", 4): _HEXAHEDRON_SIDES,
     ("hexahedron", 6): _HEXAHEDRON_FACES,
     ("hexahedron", 7): _HEXAHEDRON_FACES,
+    ("pyramid", 1): ((0, 1, 2, 3),),
+    ("pyramid", 6): ((0, 1, 2, 3), *((i, j, 4) for i, j in _around(4))),
     ("wedge", 3): ((0, 1, 4, 3), (1, 2, 5, 4), (2, 0, 3, 5)),
 }
 
@@ -126,6 +129,25 @@ def _inner_nodes(
         node: places[node - shape.corners] if node - shape.corners < len(places) else everywhere
         for node in range(shape.corners, width)
     }
+
+
+@cache
+def places_of_inner_nodes(cell_type: int, width: int) -> dict[int, tuple[int, ...]]:
+    """Node of a cell of this type -> the corners of the edge, facet or cell in which it lies."""
+    name = shape_of(cell_type)
+    name = _REORDERED[name][0] if name in _REORDERED else name
+    shape = _SHAPES.get(name)
+    return {} if shape is None else _inner_nodes(name, shape, cell_type, width)
+
+
+def edges_of(shape: str) -> Tuples:
+    """Pairs of corners of a shape, in VTK's order of the nodes inside its edges."""
+    return _SHAPES[shape].edges
+
+
+def facets_of(shape: str) -> Tuples:
+    """Corners around each facet of a shape."""
+    return _SHAPES[shape].facets
 
 
 def mesh_edges(cells: np.ndarray, cell_types: np.ndarray, num_nodes: int) -> np.ndarray:

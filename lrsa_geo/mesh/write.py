@@ -56,10 +56,13 @@ def write_mesh(path: str | Path, data: Data, fields: Mapping[str, Tensor] | None
         with np.errstate(all="ignore"):
             mesh = own_meshio.to_meshio(raw)
             if suffix == ".xdmf":
+                _check_xdmf(path, raw, mesh)
                 _write_xdmf(path, mesh)
             else:
                 with atomic_path(path) as temporary:
                     own_meshio.module(suffix[1:]).write(temporary, mesh)
+    except MeshError:
+        raise
     except (Exception, SystemExit) as error:
         raise MeshError(
             f"{path}: cannot be written ({type(error).__name__}: {error}); check the folder and its"
@@ -75,6 +78,19 @@ def _for_xml(name: str) -> str:
 def _for_vtk(name: str) -> str:
     """Legacy VTK splits at spaces; VTK itself reads and writes them as %20."""
     return quote(name, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~")
+
+
+def _check_xdmf(path: Path, raw: RawMesh, mesh: Any) -> None:
+    """Refuse cells that XDMF has no word for."""
+    common = own_meshio.module("xdmf.common")
+    is_mixed = len(raw.blocks) > 1
+    known = common.meshio_type_to_xdmf_index if is_mixed else common.meshio_to_xdmf_type
+    for (number, _), block in zip(raw.blocks, mesh.cells, strict=True):
+        if block.type not in known:
+            raise MeshError(
+                f"{path}: XDMF has no cells '{block.type}' (VTK type {number}); write a .vtu, which"
+                " holds all"
+            )
 
 
 def _write_xdmf(path: Path, mesh: Any) -> None:

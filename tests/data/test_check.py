@@ -109,3 +109,44 @@ def test_geometry_does_not_depend_on_the_order_of_nodes(tmp_path):
     store = MeshStore.write(tmp_path / "s.h5", [square(), other, square(shift=0.1)], FIELDS)
     first, second, third = geometry_keys(store)
     assert first == second != third
+
+
+def test_cells_that_do_not_meet(tmp_path):
+    """Cells with nodes of their own, a cell that is there twice, a node that hangs on an edge."""
+    apart, twice, hanging = square(), square(), square()
+    apart.pos = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 0], [1, 1], [0, 1]])
+    apart.cells = torch.arange(6).reshape(2, 3)
+    twice.cells = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 1, 2]])
+    twice.cell_types = torch.tensor([5, 5, 5])
+    hanging.pos = torch.tensor([[0.0, 0], [2, 0], [1, 2], [0, -2], [2, -2], [1, 0]])
+    hanging.cells = torch.tensor([[0, 1, 2], [3, 5, 0], [3, 4, 5], [4, 1, 5]])
+    hanging.cell_types = torch.full((4,), 5)
+    apart.y = hanging.y = torch.ones(6, 1)
+    one, two, three = findings(tmp_path, apart, twice, hanging)
+    assert "graph 0: 2 nodes lie exactly where another one does, such as nodes 0 and 3" in one
+    assert "every cell has nodes of its own" in one
+    assert "--merge-nodes 0" in one
+    assert two.startswith("error   graph 1: 1 cells have the nodes of another cell")
+    assert "the first is cell 2" in two
+    assert "graph 2: 1 nodes hang on an edge of a neighbouring cell, the first is node 5" in three
+
+
+def test_the_same_mesh_with_other_rounding(tmp_path):
+    """float32, six digits of text, another order of nodes; and meshes that are others."""
+    rng = torch.Generator().manual_seed(0)
+    pos = torch.rand(40, 3, generator=rng, dtype=torch.float64) * 7 + 100
+    cells = torch.arange(40).reshape(10, 4)
+
+    def graph(pos):
+        return Data(pos=pos, cells=cells, cell_types=torch.full((10,), 10), y=torch.ones(40, 1))
+
+    text = torch.tensor([[float(f"{v:.7g}") for v in row] for row in pos.tolist()]).double()
+    order = torch.randperm(40, generator=rng)
+    same = [pos, pos.float().double(), text, pos[order], pos.float().double()[order]]
+    moved = pos.clone()
+    moved[3] += 0.01
+    store = MeshStore.write(tmp_path / "s.h5", map(graph, [*same, moved, pos + 1]), FIELDS)
+    assert list(geometry_keys(store)) == [0] * 5 + [5, 6]
+    split = Split(train=[0, 5], val=[], test=[2, 6])
+    (found,) = [f.what for f in check_store(store, split) if f.graph is None]
+    assert found.startswith("1 graphs of 'test' are on meshes of 'train'")

@@ -7,6 +7,7 @@ import trimesh
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from mesh_files import TEMPERATURE, vtu, xdmf_series
+from own_places import CUBE, exodus
 from torch_geometric.data import Data
 
 from lrsa_geo.mesh import MeshError, read_mesh, write_mesh
@@ -37,6 +38,18 @@ def seeds(tmp_path_factory, gmsh_mesh):
         paths.append(folder / name)
     (folder / "x.vtu").write_text(vtu(data=TEMPERATURE.format("1 2 3")))
     paths += [folder / "x.vtu", xdmf_series(folder)]
+    (folder / "p.inp").write_text(
+        "*PART, NAME=A\n*NODE\n1, 0, 0\n2, 1, 0\n** c\n3, 0, 1\n*ELEMENT, TYPE=CPS3\n1, 1, 2,\n3\n"
+        "*END PART\n*INSTANCE, NAME=a, PART=A\n1, 2, 3\n0, 0, 0, 0, 0, 1, 90\n*END INSTANCE\n"
+    )
+    (folder / "c.bdf").write_text(
+        "BEGIN BULK\nCORD2C,1,0,0.,0.,0.,0.,0.,1.\n,1.,0.,0.\nGRID,1,1,1.,0.,0.\n"
+        "GRID,2,1,2.,0.,0.\n"
+        "GRID*                  3               1              2.             90.\n"
+        "*                     0.\nCTRIA3         1       1       1       2       3\nENDDATA\n"
+    )
+    exodus(folder / "e.e", CUBE, [("HEX8", [range(8)])], [("T", [[1] * 8, [2] * 8])], (), (0, 1))
+    paths += [folder / name for name in ("p.inp", "c.bdf", "e.e")]
     contents = {path.name: path.read_bytes() for path in paths}
     for path in paths:
         assert read_mesh(path).num_nodes

@@ -25,12 +25,16 @@ DEFLATE_RATIO = 1032  # zlib cannot compress better than that
 
 @dataclass
 class RawMesh:
-    """What a file holds: positions ``[N, 2 or 3]``, blocks of cells, arrays on nodes and cells."""
+    """What a file holds: positions ``[N, 2 or 3]``, blocks of cells, arrays on nodes and cells.
+
+    ``notes`` say what of the file is left out, such as springs beside solids.
+    """
 
     pos: np.ndarray
     blocks: Blocks = field(default_factory=list)
     point_data: dict[str, np.ndarray] = field(default_factory=dict)
     cell_data: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 Reader = Callable[[Path, int], RawMesh]

@@ -12,15 +12,33 @@ from lrsa_geo.mesh.formats import own_meshio
 from lrsa_geo.mesh.formats.base import DEFLATE_RATIO, RawMesh, check_counts
 from lrsa_geo.mesh.formats.vtk_process import read_with_vtk
 
-read_med = own_meshio.reader("med")
+_read_med_of_meshio = own_meshio.reader("med")
 _read_cgns_of_meshio = own_meshio.reader("cgns")
+
+
+def read_med(path: Path, step: int) -> RawMesh:
+    """Read it with meshio; MED has the facets of a hexahedron in an order of its own."""
+    raw = _read_med_of_meshio(path, step)
+    faces = [*range(20), 24, 22, 21, 23, 20, 25, 26]
+    raw.blocks = [(number, n[:, faces] if number == 29 else n) for number, n in raw.blocks]
+    return raw
 
 
 def read_cgns(path: Path, step: int) -> RawMesh:
     """Read it with VTK, unless meshio wrote it."""
+    if not h5py.is_hdf5(path):
+        return read_with_vtk(path, step)
     with h5py.File(path, "r") as file:
         known = "Base/Zone1/GridElements" in file  # the one layout that meshio reads: its own
     return (_read_cgns_of_meshio if known else read_with_vtk)(path, step)
+
+
+def check_cgns(path: Path) -> None:
+    """As :func:`check_hdf5`; older files are no HDF5 but ADF, which VTK reads."""
+    with open(path, "rb") as file:
+        is_adf = b"ADF Database" in file.read(64)
+    if not is_adf:
+        check_hdf5(path)
 
 
 def check_hdf5(path: Path) -> None:

@@ -1,10 +1,10 @@
 """meshio with more cell types, and without prints: a copy of its modules for this library alone.
 
-meshio 5.3 numbers cells that it cannot build, does not know data types that VTK 5.1 files have, and
-lacks common elements of Abaqus; and it prints its warnings, of which some mean that the mesh is
-wrong. All of it sits in tables and functions of its modules, which other users of meshio in this
-process must find as they are. So its modules are loaded a second time under another name, and only
-those are completed. No reading changes them again, hence no lock is needed in threads.
+meshio 5.3 numbers cells that it cannot build, and does not know data types that VTK 5.1 files have;
+and it prints its warnings, of which some mean that the mesh is wrong. All of it sits in tables and
+functions of its modules, which other users of meshio in this process must find as they are. So its
+modules are loaded a second time under another name, and only those are completed. No reading
+changes them again, hence no lock is needed in threads.
 """
 
 from __future__ import annotations
@@ -36,12 +36,6 @@ _MORE_VTK_TYPES = {
     **{"char": "int8", "signed_char": "int8", "unsigned_char": "uint8"},
     **{"long": "int64", "unsigned_long": "uint64"},
 }
-_MORE_ABAQUS = {
-    f"{family}{nodes}{variant}": cell
-    for nodes, cell in ((3, "triangle"), (4, "quad"), (6, "triangle6"), (8, "quad8"))
-    for family in ("CPS", "CPE", "CAX", "M3D", "S", "DC2D", "R3D")
-    for variant in ("", "R", "H")
-}
 
 
 def _warn(text: str, highlight: bool = True) -> None:
@@ -65,16 +59,42 @@ def _load() -> None:
     dimensions = module("_mesh").topological_dimension
     dimensions.update({name: dim for name, (dim, _) in _MORE_CELLS.items()})
     dimensions.update({"poly_vertex": 0, "poly_line": 1, "triangle_strip": 2})
+    med = {"QU9": "quad9", "TR7": "triangle7", "H27": "hexahedron27", "P18": "wedge18"}
+    module("med._med").med_to_meshio_type.update(med)
+    module("med._med")._read_families = lambda families: {}  # names, which it demands of each
+    module("xdmf.main").translate_mixed_cells = _mixed_cells
     vtk = module("_vtk_common")
     vtk.vtk_to_meshio_type.setdefault(11, "voxel")
     vtk.meshio_to_vtk_type.update(
         {name: number for number, name in (_LOOSE | {11: "voxel"}).items()}
     )
     module("vtk._vtk_51").vtk_to_numpy_dtype_name.update(_MORE_VTK_TYPES)
-    abaqus = module("abaqus._abaqus").abaqus_to_meshio_type
-    abaqus.update(
-        {element: cell for element, cell in _MORE_ABAQUS.items() if element not in abaqus}
-    )
+
+
+def _mixed_cells(numbers: np.ndarray) -> list[Any]:
+    """XDMF's mixed cells: type, for some the count, nodes; meshio knows few of the types."""
+    kinds = module("xdmf.common").xdmf_idx_to_meshio_type
+    widths = module("_common").num_nodes_per_cell
+    block = module("_mesh").CellBlock
+    found: list[tuple[str, list[np.ndarray]]] = []
+    place = 0
+    while place < len(numbers):
+        kind = kinds.get(int(numbers[place]))
+        if kind is None:
+            raise ValueError(f"mixed cells have the unknown type {numbers[place]}")
+        width = widths[kind]
+        if kind in ("vertex", "line"):
+            place += 1
+            if numbers[place] != width:
+                raise ValueError(f"a cell '{kind}' has {numbers[place]} nodes, expected {width}")
+        nodes = numbers[place + 1 : place + 1 + width]
+        if len(nodes) < width:
+            raise ValueError("mixed cells end within a cell")
+        if not found or found[-1][0] != kind:
+            found.append((kind, []))
+        found[-1][1].append(nodes)
+        place += 1 + width
+    return [block(kind, np.array(rows)) for kind, rows in found]
 
 
 def module(name: str) -> Any:

@@ -38,16 +38,57 @@ def main(path: str, step: int, out: str) -> None:
 
 def _grid(pyvista: Any, path: str, step: int) -> Any:
     reader = pyvista.get_reader(path)
-    steps = getattr(reader, "number_time_points", 0) or 1
+    is_hdf = hasattr(reader.reader, "SetStep")
+    if is_hdf:
+        reader.reader.UpdateInformation()
+        steps = reader.reader.GetNumberOfSteps() or 1
+    else:
+        times = isinstance(reader, pyvista.TimeReader)
+        steps = (reader.number_time_points if times else 0) or 1
     if not -steps <= step < steps:
         sys.exit(f"has the steps 0 to {steps - 1}, got `step` {step}")
-    if steps > 1:
+    if is_hdf:
+        reader.reader.SetStep(step % steps)
+    elif steps > 1:
         reader.set_active_time_point(step % steps)
     grid = reader.read()
     if isinstance(grid, pyvista.MultiBlock):
         names = grid.keys()  # OpenFOAM's volume is wanted without its patches
-        grid = grid["internalMesh"] if "internalMesh" in names else grid.combine()
-    return grid.cast_to_unstructured_grid()
+        grid = grid["internalMesh"] if "internalMesh" in names else _joined(pyvista, grid)
+    grid = grid.cast_to_unstructured_grid()
+    if "vtkGhostType" in grid.cell_data:  # cells that another piece has as well
+        grid = grid.extract_cells(grid.cell_data["vtkGhostType"] & 1 == 0)
+    for data in (grid.point_data, grid.cell_data):
+        for name in [n for n in data if n.startswith("vtk")]:
+            data.remove(name)
+    return grid
+
+
+def _joined(pyvista: Any, blocks: Any) -> Any:
+    """All blocks as one grid; where a block lacks a field it gets NaN, which VTK would drop."""
+    import numpy as np
+
+    grids = [
+        block.cast_to_unstructured_grid()
+        for block in blocks.recursive_iterator(skip_none=True, skip_empty=True)
+    ]
+    if not grids:
+        sys.exit("has no blocks with nodes")
+    for kind in ("point_data", "cell_data"):
+        shapes = {
+            name: np.shape(getattr(g, kind)[name])[1:] for g in grids for name in getattr(g, kind)
+        }
+        for grid in grids:
+            rows = grid.n_points if kind == "point_data" else grid.n_cells
+            for name in shapes.keys() - set(getattr(grid, kind)):
+                if not name.startswith("vtk"):
+                    getattr(grid, kind)[name] = np.full((rows, *shapes[name]), np.nan)
+    for kind in ("point_data", "cell_data"):  # VTK joins arrays of one type alone
+        for name in getattr(grids[0], kind):
+            types = {getattr(g, kind)[name].dtype for g in grids if name in getattr(g, kind)}
+            for grid in grids if len(types) > 1 else ():
+                getattr(grid, kind)[name] = getattr(grid, kind)[name].astype(float)
+    return pyvista.MultiBlock(grids).combine()
 
 
 def _limit_memory(limit: int) -> None:

@@ -26,6 +26,7 @@ _BEYOND_MESHIO = re.compile(
     rb"|GLOBAL_IDS|PEDIGREE_IDS)\b",
     re.MULTILINE | re.IGNORECASE,
 )
+_refused = own_meshio.module("_exceptions").ReadError
 _read_with_meshio = own_meshio.reader("vtk")
 
 
@@ -56,7 +57,12 @@ def read(path: Path, step: int) -> RawMesh:
     text = path.read_bytes()
     if _BEYOND_MESHIO.search(text):
         return read_with_vtk(path, step)
-    raw = _read_with_meshio(path, step)
+    try:
+        raw = _read_with_meshio(path, step)
+    except (_refused, ValueError) as error:
+        if str(error) and "cannot handle" not in str(error):
+            raise
+        return read_with_vtk(path, step)  # cells that meshio does not know
     if re.search(rb"^CELL_DATA", text, re.MULTILINE) and not raw.cell_data:
         return read_with_vtk(path, step)  # meshio forgets them where there are polygons
     raw.point_data = {unquote(name): values for name, values in raw.point_data.items()}

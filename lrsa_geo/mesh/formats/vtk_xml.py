@@ -21,6 +21,7 @@ import numpy as np
 from lrsa_geo.mesh.cells import Blocks, blocks_from_offsets
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats.base import RawMesh, only_step
+from lrsa_geo.mesh.formats.vtk_process import read_with_vtk
 
 _BITS = {
     f"{kind}{8 * size}": f"{kind[0].lower()}{size}"
@@ -46,7 +47,10 @@ def read(path: Path, step: int) -> RawMesh:
         Exception: whatever Python's parsers say of a damaged file.
     """
     only_step(path, step)
-    return RawMesh(*_File(path).read())
+    file = _File(path)
+    if file.compressor == "vtkLZ4DataCompressor":  # which Python's library does not unpack
+        return read_with_vtk(path, step)
+    return RawMesh(*file.read())
 
 
 class _File:
@@ -71,9 +75,10 @@ class _File:
         self.order = order
         self.size_type = np.dtype(_DTYPES[root.get("header_type", "UInt32")]).newbyteorder(order)
         self.compressor = root.get("compressor")
-        if self.compressor not in (None, "vtkZLibDataCompressor", "vtkLZMADataCompressor"):
+        known = (None, *(f"vtk{name}DataCompressor" for name in ("ZLib", "LZMA", "LZ4")))
+        if self.compressor not in known:
             raise MeshError(
-                f"{path}: is compressed with {self.compressor}, expected zlib, LZMA or nothing;"
+                f"{path}: is compressed with {self.compressor}, expected zlib, LZMA or LZ4;"
                 " save it again with zlib in ParaView"
             )
         section = root.find("AppendedData")

@@ -1,9 +1,13 @@
-"""XDMF, ``.xdmf .xmf``, through meshio; one step of a time series."""
+"""XDMF, ``.xdmf .xmf``: one step of a time series, through meshio."""
 
 from __future__ import annotations
 
+import re
+import tempfile
+from copy import deepcopy
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -14,6 +18,7 @@ from lrsa_geo.mesh.formats.hdf5 import check_hdf5
 
 _meshio = own_meshio.module("xdmf")
 _read_one_step = own_meshio.reader("xdmf")
+_INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 
 
 def check(path: Path) -> None:
@@ -22,6 +27,13 @@ def check(path: Path) -> None:
     for grid in tree.iter("Grid"):
         fields = [f"{a.get('Center')} {a.get('Name')}" for a in grid.findall("Attribute")]
         check_names(path, "fields", fields)
+    for attribute in tree.iter("Attribute"):
+        if attribute.get("ItemType") == "FiniteElementFunction":
+            raise MeshError(
+                f"{path}: field '{attribute.get('Name')}' is a checkpoint of finite element"
+                " coefficients, which are not values at nodes; write the function itself"
+                " (`XDMFFile.write`, or VTU)"
+            )
     for item in tree.iter("DataItem"):
         text = (item.text or "").strip()
         kind = item.get("Format")
@@ -37,15 +49,96 @@ def check(path: Path) -> None:
 
 
 def read(path: Path, step: int) -> RawMesh:
-    """Read one step."""
+    """Read one step, with the mesh of that step and the fields of all collections."""
     if b'"Temporal"' not in path.read_bytes():
         return _read_one_step(path, step)
-    with _meshio.TimeSeriesReader(path) as series:
-        if not -series.num_steps <= step < series.num_steps:
-            raise MeshError(
-                f"{path}: has steps 0 to {series.num_steps - 1}, got `step` {step}; choose one"
-            )
-        points, cells = series.read_points_cells()
-        _, point_data, cell_data = series.read_data(step)
-    mesh = own_meshio.module("_mesh").Mesh(points, cells, point_data, cell_data)
-    return own_meshio.from_meshio(path, mesh)
+    root = ElementTree.parse(path).getroot()
+    series = [
+        (grid, grid.findall("Grid"))
+        for grid in root.iter("Grid")
+        if grid.get("CollectionType") == "Temporal"
+    ]
+    steps = {len(grids) for _, grids in series}
+    if len(steps) > 1:
+        raise MeshError(
+            f"{path}: has series of {' and '.join(map(str, sorted(steps)))} steps, expected as many"
+            " in each; write every function to a file of its own"
+        )
+    num_steps = steps.pop()
+    if not -num_steps <= step < num_steps:
+        raise MeshError(f"{path}: has steps 0 to {num_steps - 1}, got `step` {step}; choose one")
+    merged = _merged(path, root, [grids[step] for _, grids in series])
+    with tempfile.TemporaryDirectory() as folder:
+        one = Path(folder, "step.xdmf")
+        one.write_bytes(ElementTree.tostring(merged))
+        return own_meshio.from_meshio(path, _meshio.read(one))
+
+
+def _merged(path: Path, root: Element, grids: list[Element]) -> Element:
+    """A file of one grid: the mesh and fields of these grids, which must have one mesh and time."""
+    times = {time.get("Value") for grid in grids for time in grid.findall("Time")}
+    if len(times) > 1:
+        raise MeshError(
+            f"{path}: has series at the times {' and '.join(sorted(map(str, times)))} in one step;"
+            " write every function to a file of its own"
+        )
+    meshes = [_mesh_of(path, root, grid) for grid in grids]
+    if len({b"".join(map(_words, mesh)) for mesh in meshes}) > 1:
+        raise MeshError(
+            f"{path}: has series on different meshes; write every function to a file of its own"
+        )
+    fields = [field for grid in grids for field in grid.findall("Attribute")]
+    check_names(path, "fields", [f"{f.get('Center')} {f.get('Name')}" for f in fields])
+    grid = Element("Grid", GridType="Uniform", Name="step")
+    grid.extend(deepcopy([*meshes[0], *fields]))
+    for item in grid.iter("DataItem"):
+        if item.get("Format") in ("HDF", "Binary"):
+            file, colon, rest = (item.text or "").strip().partition(":")
+            item.text = f"{path.resolve().parent / file}{colon}{rest}"
+    top = Element("Xdmf", Version=root.get("Version", "3.0"))
+    domain = ElementTree.SubElement(top, "Domain")
+    domain.append(grid)
+    return top
+
+
+def _mesh_of(path: Path, root: Element, grid: Element) -> list[Element]:
+    """Topology and geometry: of the grid, of the one that it includes, or else of the first."""
+    own = [e for e in grid if e.tag in ("Topology", "Geometry")]
+    if not own and (include := grid.find(_INCLUDE)) is not None:
+        own = _included(path, root, include.get("xpointer", ""))
+    if not own:
+        first = next((g for g in root.iter("Grid") if g.find("Topology") is not None), None)
+        own = [] if first is None else [e for e in first if e.tag in ("Topology", "Geometry")]
+    if len(own) != 2 or any(e.get("Reference") for part in own for e in part.iter()):
+        raise MeshError(
+            f"{path}: a step has no topology and geometry that can be followed; write the mesh into"
+            " each step, or save as VTU"
+        )
+    return own
+
+
+def _included(path: Path, root: Element, pointer: str) -> list[Element]:
+    """Where an XPointer leads: grids by name, type and place, in the words that programs use."""
+    found = [root]
+    text = re.sub(r"^xpointer\((.*)\)$", r"\1", pointer.strip()).replace('"', "'")
+    for deep, name, value, place in re.findall(
+        r"(//?)Grid(?:\[@(\w+)='([^']*)'\])?(?:\[(\d+)\])?", text
+    ):
+        inside = [
+            grid
+            for element in found
+            for grid in (element.iter("Grid") if deep == "//" or element is root else element)
+            if grid.tag == "Grid" and (not name or grid.get(name) == value)
+        ]
+        found = [inside[int(place) - 1]] if place and int(place) <= len(inside) else inside
+    own = [e for e in found[0] if e.tag in ("Topology", "Geometry")] if found else []
+    if found in ([], [root]) or len(own) != 2:
+        raise MeshError(
+            f"{path}: includes '{pointer}', which does not lead to a mesh in this file; write the"
+            " mesh into each step, or save as VTU"
+        )
+    return own
+
+
+def _words(element: Element) -> bytes:
+    return b" ".join(ElementTree.tostring(element).split())

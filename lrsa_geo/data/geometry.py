@@ -1,0 +1,71 @@
+"""Which graphs of a store are on the same mesh, however it was rounded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lrsa_geo.data.store import MeshStore
+
+_OF_SIZE = 1e-5  # six digits, as programs print them
+_OF_FLOAT32 = 2 * float(np.finfo(np.float32).eps)  # far from the origin
+
+
+def geometry_keys(store: MeshStore) -> list[int]:
+    """For each graph the number of the first graph on the same mesh, whatever their fields.
+
+    Meshes are the same if they have as many nodes and cells, and every node of one has a node of
+    the other within a hundred-thousandth of the mesh's size, or within what float32 leaves of its
+    coordinates. The order of nodes does not matter.
+    """
+    seen: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    about: dict[int, np.ndarray] = {}
+    keys = []
+    for number, data in enumerate(store):
+        pos = data.pos.double().numpy()
+        num_cells = len(data.cells) if "cells" in data else 0
+        alike = seen[len(pos), pos.shape[1], num_cells]
+        key = number
+        if len(pos):
+            tolerance, summary = _tolerance(pos), _summary(pos)
+            near = [
+                i
+                for i in _within(summary, alike, about, 2 * tolerance)
+                if _same(pos, store[i].pos.double().numpy(), tolerance)
+            ]
+            key = near[0] if near else number
+            about[number] = summary
+        elif alike:
+            key = alike[0]
+        if key == number:
+            alike.append(number)
+        keys.append(key)
+    return keys
+
+
+def _tolerance(pos: np.ndarray) -> float:
+    size = float(np.ptp(pos, axis=0).max())
+    return max(_OF_SIZE * size, min(_OF_FLOAT32 * float(np.abs(pos).max()), 1e-3 * size))
+
+
+def _summary(pos: np.ndarray) -> np.ndarray:
+    """Numbers that rounding changes no more than it changes the nodes."""
+    return np.concatenate([pos.min(0), pos.max(0), pos.mean(0), pos.std(0)])
+
+
+def _within(
+    summary: np.ndarray, numbers: list[int], about: dict[int, np.ndarray], tolerance: float
+) -> list[int]:
+    if not numbers:
+        return []
+    away = np.abs(np.stack([about[i] for i in numbers]) - summary).max(1)
+    return [numbers[i] for i in np.flatnonzero(away <= tolerance)]
+
+
+def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    if np.abs(one - other).max() <= tolerance:
+        return True
+    _, partner = cKDTree(other).query(one, p=np.inf, distance_upper_bound=2 * tolerance)
+    return bool((partner < len(other)).all() and len(np.unique(partner)) == len(other))
