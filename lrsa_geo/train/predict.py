@@ -121,7 +121,8 @@ def predict_files(
         skip_bad: report files that cannot be used on the standard error and go on.
 
     Raises:
-        MeshError: a file cannot be read or lacks a field, and ``skip_bad`` is false.
+        MeshError: a file cannot be read or lacks a field, and ``skip_bad`` is false; or one row of
+            the table fits several files.
         ValueError: two files would be written to one place.
     """
     files = list(files)
@@ -137,6 +138,8 @@ def predict_files(
         target.exists() and target.samefile(file) for file, target in targets.items()
     ):
         raise ValueError(f"{output}: results would overwrite each other or their meshes")
+    if table is not None:
+        table.check(files)
     reader = surrogate.signature.reader_of(step)
     for file, target in targets.items():
         try:

@@ -131,7 +131,10 @@ def test_results_never_overwrite_meshes(own, tmp_path):
         (tmp_path / folder).mkdir()
         mesh = read_mesh(own / "cases/cell0.vtu")
         write_mesh(tmp_path / folder / "a.vtu", mesh)
-    table = CondTable("", ("traction",), {"a": (4e4,)})
     files = [str(tmp_path / folder / "a.vtu") for folder in ("one", "two")]
+    shared = CondTable("", ("traction",), {"a": (4e4,)})
+    with pytest.raises(MeshError, match=r"row 'a' .* fits .* as well"):
+        list(predict_files(surrogate, files, tmp_path / "out", table=shared))
+    table = CondTable("", ("traction",), {"one/a.vtu": (4e4,), "two/a.vtu": (5e4,)})
     results = list(predict_files(surrogate, files, tmp_path / "out", table=table))
     assert len({result.output for result in results}) == 2
