@@ -138,7 +138,7 @@ def _make_published(name: str, argv: list[str]) -> None:
     parser = Parser(
         f"lrsa-geo data make {name}",
         "--from FOLDER [options]",
-        f"Convert {name}, which you find at\n{PUBLISHED[name].source}.",
+        f"Convert {name}, which you find at\n{PUBLISHED[name].card.source}.",
     )
     parser.add_argument(
         "--from", dest="source", type=str, required=True, help="folder of the files"

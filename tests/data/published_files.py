@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from lrsa_geo.data.datasets import PublishedSet
 from lrsa_geo.data.datasets.airfrans import AirfRANS
 from lrsa_geo.data.datasets.fno import Darcy, NavierStokes
 from lrsa_geo.data.datasets.geofno import Airfoil, Elasticity, Pipe, Plasticity
-from lrsa_geo.data.datasets.norm import Composite, HeatTransfer, IrregularDarcy, Turbulence
+from lrsa_geo.data.datasets.norm import COMPOSITE, IRREGULAR_DARCY, TURBULENCE, HeatTransfer
 from lrsa_geo.data.datasets.shapenet_car import BROKEN, ShapeNetCar
 
 Writer = Callable[[Path, dict[str, np.ndarray]], None]
@@ -105,14 +106,14 @@ def irregular_darcy(folder: Path) -> PublishedSet:
     arrays = {"c_field": numbers(9, 4), "u_field": -numbers(9, 4)}
     mesh = {"MeshNodes": SQUARE.T, "MeshElements": TRIANGLES.T.astype(float)}
     save_mat5(folder / "datasets/Darcy.mat", arrays | mesh)
-    return IrregularDarcy(nodes=4, samples=9, train=5, test=2)
+    return replace(IRREGULAR_DARCY, nodes=4, samples=9, train=5, test=2)
 
 
 def turbulence(folder: Path) -> PublishedSet:
     arrays = {"Input": numbers(9, 4), "Output": -numbers(9, 4)}
     mesh = {"nodes": SQUARE, "elements": TRIANGLES.T.astype(np.uint16)}
     save_mat5(folder / "datasets/Turbulence.mat", arrays | mesh)
-    return Turbulence(nodes=4, samples=9, train=5, test=2)
+    return replace(TURBULENCE, nodes=4, samples=9, train=5, test=2)
 
 
 def composite(folder: Path) -> PublishedSet:
@@ -121,7 +122,7 @@ def composite(folder: Path) -> PublishedSet:
     mesh = {"Points": np.c_[SQUARE, [5, 6, 7, 8]], "Faces": TRIANGLES - 1}
     basis = folder / "datasets/Composites_LBO_basis/Composites_LBO_basis.mat"
     save_mat5(basis, mesh | {"Eigenvectors": numbers(4, 2)})
-    return Composite(nodes=4, samples=9, train=5, test=2)
+    return replace(COMPOSITE, nodes=4, samples=9, train=5, test=2)
 
 
 def heat_transfer(folder: Path) -> PublishedSet:

@@ -56,8 +56,8 @@ def test_order_split_and_provenance(any_set, tmp_path):
     cases = published.open(folder)
     assert store.read("sample").tolist() == [*cases.train, *cases.test]
     assert set(store.fields) == {"x", "y", "cond"} & set(store.arrays)
-    assert store.provenance["published"] == published.name
-    assert store.provenance["source"] == published.source
+    assert store.provenance["published"] == published.card.name
+    assert store.provenance["source"] == published.card.source
     sizes = store.provenance["files"]
     total = sum(path.stat().st_size for path in cases.files)
     assert sizes.get("bytes", sum(sizes.values())) == total
@@ -82,7 +82,7 @@ def test_val_share_must_leave_something_to_train_on(tmp_path, share):
 def test_published_sizes_refuse_other_files(any_set, tmp_path):
     published, folder = any_set
     with pytest.raises(PublishedFileError, match=r"expected .*(it is not the published|unpack)"):
-        convert_published(published.name, folder, tmp_path / "out.h5")
+        convert_published(published.card.name, folder, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
 
 
@@ -93,7 +93,7 @@ def test_a_missing_file_is_named_with_its_source(any_set, tmp_path):
         path.unlink()
         with pytest.raises(PublishedFileError, match=re.escape(path.name)) as caught:
             published.convert(folder, tmp_path / "out.h5")
-        assert published.source in str(caught.value)
+        assert published.card.source in str(caught.value)
         assert str(folder) in str(caught.value)
         path.write_bytes(kept)
 

@@ -9,14 +9,14 @@ from lrsa_geo.data.datasets.arrays import PublishedFileError, read_mat
 from lrsa_geo.data.datasets.base import PublishedSet
 from lrsa_geo.data.datasets.fno import Darcy, NavierStokes
 from lrsa_geo.data.datasets.geofno import Airfoil, Elasticity, Pipe, Plasticity
-from lrsa_geo.data.datasets.norm import Composite, HeatTransfer, IrregularDarcy, Turbulence
+from lrsa_geo.data.datasets.norm import COMPOSITE, IRREGULAR_DARCY, TURBULENCE, HeatTransfer
 from lrsa_geo.data.datasets.shapenet_car import ShapeNetCar
 from lrsa_geo.data.store import MeshStore
 
 __all__ = ["PUBLISHED", "PublishedFileError", "PublishedSet", "convert_published", "read_mat"]
 
 PUBLISHED: dict[str, PublishedSet] = {
-    published.name: published
+    published.card.name: published
     for published in (
         Elasticity(),
         Airfoil(),
@@ -24,10 +24,10 @@ PUBLISHED: dict[str, PublishedSet] = {
         Plasticity(),
         Darcy(),
         NavierStokes(),
-        IrregularDarcy(),
-        Turbulence(),
+        IRREGULAR_DARCY,
+        TURBULENCE,
         HeatTransfer(),
-        Composite(),
+        COMPOSITE,
         AirfRANS(),
         ShapeNetCar(),
     )

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, find_file
-from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats
+from lrsa_geo.data.datasets.base import Card, Cases, PublishedSet, floats
 from lrsa_geo.mesh.fields import Field, Fields
 from lrsa_geo.mesh.read import read_mesh
 
@@ -38,15 +38,17 @@ class AirfRANS(PublishedSet):
     train: int = 800
     test: int = 200
 
-    name: ClassVar[str] = "airfrans"
-    source: ClassVar[str] = (
-        "https://data.isir.upmc.fr/extrality/NeurIPS_2022/Dataset.zip"
-        " (linked in github.com/Extrality/AirfRANS)"
-    )
-    traps: ClassVar[tuple[str, ...]] = (
-        "published tables are the mean squared error of z-scored targets, not relative L2",
-        "others take the nodes of zero velocity for the profile; here they are those at the places"
-        " of the profile's nodes",
+    card: Card = Card(
+        "airfrans",
+        (
+            "https://data.isir.upmc.fr/extrality/NeurIPS_2022/Dataset.zip"
+            " (linked in github.com/Extrality/AirfRANS)"
+        ),
+        (
+            "published tables are the mean squared error of z-scored targets, not relative L2",
+            "others take the nodes of zero velocity for the profile; here they are those where the"
+            " profile's nodes are",
+        ),
     )
 
     @property
@@ -69,7 +71,7 @@ class AirfRANS(PublishedSet):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        manifest_path = find_file(folder, "Dataset/manifest.json", self.source)
+        manifest_path = find_file(folder, "Dataset/manifest.json", self.card.source)
         manifest = _read_manifest(manifest_path)
         root = manifest_path.parent
         names = [*manifest["full_train"], *manifest["full_test"]]
@@ -82,7 +84,7 @@ class AirfRANS(PublishedSet):
         files = [manifest_path]
         for name in names:
             for part in ("internal.vtu", "aerofoil.vtp"):
-                files.append(find_file(root, f"{name}/{name}_{part}", self.source))
+                files.append(find_file(root, f"{name}/{name}_{part}", self.card.source))
         number = {name: case for case, name in enumerate(names)}
         tasks = {}
         for task in _TASKS:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh.cells import QUAD, Blocks, to_table
 from lrsa_geo.mesh.fields import Fields
 
+BEST_ON_TEST = "most authors choose the best epoch on the test set"
+"""The trap of every published table."""
 _MAX_LISTED_FILES = 20
 
 
@@ -45,20 +47,31 @@ class Cases:
 
 
 @dataclass(frozen=True)
-class PublishedSet(ABC):
-    """One published data set; the sizes are fields, so that a test can make them small.
+class Card:
+    """What is known of a published data set beside its arrays.
 
-    Attributes:
+    Args:
         name: under which ``PUBLISHED`` has it.
         source: where users download the files.
-        traps: what makes published numbers incomparable.
+        traps: what makes published numbers of this set incomparable.
         partial: some nodes have no target, which is NaN there.
     """
 
-    name: ClassVar[str]
-    source: ClassVar[str]
-    traps: ClassVar[tuple[str, ...]] = ()
-    partial: ClassVar[bool] = False
+    name: str
+    source: str
+    traps: tuple[str, ...] = ()
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class PublishedSet(ABC):
+    """One published data set; the sizes are fields, so that a test can make them small.
+
+    Args:
+        card: its name, source and traps.
+    """
+
+    card: Card
 
     @property
     @abstractmethod
@@ -98,7 +111,9 @@ class PublishedSet(ABC):
         """
         folder, output = Path(folder), Path(output)
         if not folder.is_dir():
-            raise PublishedFileError(f"{folder}: no such folder; {self.name} is at {self.source}")
+            raise PublishedFileError(
+                f"{folder}: no such folder; {self.card.name} is at {self.card.source}"
+            )
         cases = self.open(folder)
         order = [*cases.train, *cases.test]
         place = {case: number for number, case in enumerate(order)}
@@ -107,13 +122,13 @@ class PublishedSet(ABC):
             for task, (train, test) in {"": (cases.train, cases.test), **cases.tasks}.items()
         }
         provenance = {
-            "published": self.name,
-            "source": self.source,
+            "published": self.card.name,
+            "source": self.card.source,
             "files": _sizes(cases.files, folder),
             "split": self.split_rule,
             "val_share": val_share,
-            "settings": {key: _plain(value) for key, value in vars(self).items()},
-            "traps": list(self.traps),
+            "settings": {key: value for key, value in vars(self).items() if isinstance(value, int)},
+            "traps": [BEST_ON_TEST, *self.card.traps],
             **cases.notes,
         }
         store = MeshStore.write(output, self._graphs(cases, order), self.fields, provenance)
@@ -122,7 +137,7 @@ class PublishedSet(ABC):
         return store
 
     def _graphs(self, cases: Cases, order: list[int]) -> Iterator[Data]:
-        with progress_bar(len(order), self.name, quiet_in_files=True) as advance:
+        with progress_bar(len(order), self.card.name, quiet_in_files=True) as advance:
             for case in order:
                 yield self._checked(cases.graph(case), case)
                 advance(1, 0)
@@ -132,10 +147,10 @@ class PublishedSet(ABC):
             values = data.get(array)
             if values is None:
                 continue
-            allowed = values.isnan() if self.partial and array == "y" else False
+            allowed = values.isnan() if self.card.partial and array == "y" else False
             if not (values.isfinite() | allowed).all():
                 raise PublishedFileError(
-                    f"{self.name}: case {case} has NaN or infinity in its '{array}';"
+                    f"{self.card.name}: case {case} has NaN or infinity in its '{array}';"
                     " download the files again"
                 )
         data.sample = torch.tensor([case])
@@ -181,10 +196,6 @@ def _sizes(files: list[Path], folder: Path) -> dict[str, int]:
     if len(sizes) > _MAX_LISTED_FILES:
         return {"count": len(sizes), "bytes": sum(sizes.values())}
     return sizes
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str) else str(value)
 
 
 # --- parts of graphs -----------------------------------------------------------------------------

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import AtLeast, check_array, find_file, read_mat
-from lrsa_geo.data.datasets.base import Cases, PublishedSet, floats, grid_positions, quad_cells
+from lrsa_geo.data.datasets.base import (
+    Card,
+    Cases,
+    PublishedSet,
+    floats,
+    grid_positions,
+    quad_cells,
+)
 from lrsa_geo.mesh.fields import Field, Fields
 
 FNO = (
     "the Google Drive folder of FNO (link in github.com/neuraloperator/neuraloperator; mirror:"
     " Hugging Face data set vedantpuri/PDESurrogates, FNO.tar.gz)"
 )
-_BEST_ON_TEST = "most authors choose the best epoch on the test set"
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,10 @@ class Darcy(PublishedSet):
     train: int = 1000
     test: int = 200
 
-    name: ClassVar[str] = "darcy_fno"
-    source: ClassVar[str] = FNO
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        "often trained with 0.1 x the relative L2 of the gradient added to the loss",
+    card: Card = Card(
+        "darcy_fno",
+        FNO,
+        ("often trained with 0.1 x the relative L2 of the gradient added to the loss",),
     )
 
     @property
@@ -55,7 +59,7 @@ class Darcy(PublishedSet):
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
         files = [
-            find_file(folder, f"piececonst_r421_N1024_smooth{number}.mat", self.source)
+            find_file(folder, f"piececonst_r421_N1024_smooth{number}.mat", self.card.source)
             for number in (1, 2)
         ]
         coefficient = np.concatenate([self._read(file, "coeff") for file in files])
@@ -90,12 +94,13 @@ class NavierStokes(PublishedSet):
     train: int = 1000
     test: int = 200
 
-    name: ClassVar[str] = "navier_stokes_fno"
-    source: ClassVar[str] = FNO
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        "trained with true frames as input, tested by a rollout of 10 frames",
-        "the domain is periodic: the cells do not join its opposite sides",
+    card: Card = Card(
+        "navier_stokes_fno",
+        FNO,
+        (
+            "trained with true frames as input, tested by a rollout of 10 frames",
+            "the domain is periodic: the cells do not join its opposite sides",
+        ),
     )
 
     @property
@@ -111,7 +116,7 @@ class NavierStokes(PublishedSet):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        path = find_file(folder, "NavierStokes_V1e-5_N1200_T20.mat", self.source)
+        path = find_file(folder, "NavierStokes_V1e-5_N1200_T20.mat", self.card.source)
         u = read_mat(path, ["u"])["u"]
         samples = AtLeast(self.train + self.test)
         check_array(path, "u", u, (samples, self.size, self.size, self.frames))

@@ -18,6 +18,7 @@ from lrsa_geo.data.datasets.arrays import (
     read_npy,
 )
 from lrsa_geo.data.datasets.base import (
+    Card,
     Cases,
     FirstAndLast,
     PublishedSet,
@@ -31,7 +32,6 @@ GEOFNO = (
     "the Google Drive folder of Geo-FNO (link in github.com/neuraloperator/Geo-FNO; mirror: Hugging"
     " Face data set vedantpuri/PDESurrogates, Geo-FNO.tar.gz)"
 )
-_BEST_ON_TEST = "most authors choose the best epoch on the test set"
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,10 @@ class Elasticity(FirstAndLast):
     train: int = 1000
     test: int = 200
 
-    name: ClassVar[str] = "elasticity_geofno"
-    source: ClassVar[str] = GEOFNO
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        "the target is z-scored with one mean and one deviation, the loss taken in physical values",
+    card: Card = Card(
+        "elasticity_geofno",
+        GEOFNO,
+        ("the target is z-scored with one mean and deviation; the loss is of physical values",),
     )
 
     @property
@@ -63,7 +62,9 @@ class Elasticity(FirstAndLast):
         """See :meth:`PublishedSet.open`."""
         folder_in_archive = "elasticity/Meshes"
         files = [
-            find_file(folder, f"{folder_in_archive}/Random_UnitCell_{array}_10.npy", self.source)
+            find_file(
+                folder, f"{folder_in_archive}/Random_UnitCell_{array}_10.npy", self.card.source
+            )
             for array in ("XY", "sigma")
         ]
         positions = read_npy(files[0], (self.nodes, 2, self.samples))
@@ -91,7 +92,6 @@ class CurvedGrid(PublishedSet):
 
     stem: ClassVar[str]
     target: ClassVar[Field]
-    source: ClassVar[str] = GEOFNO
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -106,7 +106,7 @@ class CurvedGrid(PublishedSet):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        files = [find_file(folder, f"{self.stem}_{array}.npy", self.source) for array in "XYQ"]
+        files = [find_file(folder, f"{self.stem}_{array}.npy", self.card.source) for array in "XYQ"]
         samples = AtLeast(self.train + self.test)
         grid: Shape = (samples, self.rows, self.columns)
         x, y = read_npy(files[0], grid), read_npy(files[1], grid)
@@ -130,13 +130,13 @@ class Airfoil(CurvedGrid):
     channel: int = 4
     channels: int = 5
 
-    name: ClassVar[str] = "airfoil_geofno"
+    card: Card = Card(
+        "airfoil_geofno",
+        GEOFNO,
+        ("C-grid: nodes on the cut behind the profile are there twice; no cell joins the sides",),
+    )
     stem: ClassVar[str] = "airfoil/naca/NACA_Cylinder"
     target: ClassVar[Field] = Field("mach")
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        "C-grid: nodes on the cut behind the profile are there twice, and no cell joins the sides",
-    )
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,9 @@ class Pipe(CurvedGrid):
     channel: int = 0
     channels: int = 1
 
-    name: ClassVar[str] = "pipe_geofno"
+    card: Card = Card("pipe_geofno", GEOFNO)
     stem: ClassVar[str] = "pipe/Pipe"
     target: ClassVar[Field] = Field("velocity_x")
-    traps: ClassVar[tuple[str, ...]] = (_BEST_ON_TEST,)
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,10 @@ class Plasticity(FirstAndLast):
     train: int = 900
     test: int = 80
 
-    name: ClassVar[str] = "plasticity_geofno"
-    source: ClassVar[str] = GEOFNO
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        "the fields are flattened 101x31; a widely copied script flattens the coordinates 31x101",
+    card: Card = Card(
+        "plasticity_geofno",
+        GEOFNO,
+        ("the fields are flattened 101x31; a widely copied script has the coordinates 31x101",),
     )
 
     @property
@@ -189,7 +187,7 @@ class Plasticity(FirstAndLast):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        path = find_file(folder, "plasticity/plas_N987_T20.mat", self.source)
+        path = find_file(folder, "plasticity/plas_N987_T20.mat", self.card.source)
         arrays = read_mat(path, ["input", "output"])
         die, output = arrays["input"], arrays["output"]
         check_array(path, "input", die, (self.samples, self.rows))

@@ -11,12 +11,11 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, check_array, find_file, read_mat
-from lrsa_geo.data.datasets.base import Cases, FirstAndLast, cell_tensors, floats
+from lrsa_geo.data.datasets.base import Card, Cases, FirstAndLast, cell_tensors, floats
 from lrsa_geo.mesh.cells import TETRA, TRIANGLE, Blocks
 from lrsa_geo.mesh.fields import Field, Fields
 
 NORM = "the repository github.com/gengxiangc/NORM, folder datasets, and its Google Drive folder"
-_BEST_ON_TEST = "most authors choose the best epoch on the test set"
 _NODE_BY_NODE = (
     "NORM normalises every node by its own mean and deviation over the training graphs, and trains"
     " on the relative L2 of normalised values; the published error is of physical values"
@@ -101,18 +100,20 @@ class MatFields:
 class FieldToField(FirstAndLast):
     """One field to another on the same mesh: the first samples train, the last test.
 
-    Files: see :class:`MatFields`.
+    Args:
+        card: its name, source and traps.
+        files: where the fields and the mesh are.
+        columns: what the input and the target are.
+        nodes: of the mesh.
+        samples, train, test: see :class:`FirstAndLast`.
     """
 
+    files: MatFields
+    columns: tuple[Field, Field]
     nodes: int
     samples: int
     train: int
     test: int
-
-    files: ClassVar[MatFields]
-    columns: ClassVar[tuple[Field, Field]]
-    source: ClassVar[str] = NORM
-    traps: ClassVar[tuple[str, ...]] = (_BEST_ON_TEST,)
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -121,12 +122,12 @@ class FieldToField(FirstAndLast):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        path = find_file(folder, self.files.file, self.source)
+        path = find_file(folder, self.files.file, self.card.source)
         arrays = read_mat(path, self.files.arrays)
         for name, array in arrays.items():
             check_array(path, name, array, (self.samples, self.nodes))
         given, target = arrays.values()
-        mesh_path, points, blocks = self.files.mesh.read(folder, self.source, self.nodes)
+        mesh_path, points, blocks = self.files.mesh.read(folder, self.card.source, self.nodes)
         pos, cells = floats(points), cell_tensors(blocks)
 
         def graph(case: int) -> Data:
@@ -136,65 +137,51 @@ class FieldToField(FirstAndLast):
         return Cases(*self.parts, graph, list(dict.fromkeys([path, mesh_path])))
 
 
-@dataclass(frozen=True)
-class IrregularDarcy(FieldToField):
-    """NORM case 1: diffusion coefficient -> pressure in a plane domain."""
-
-    nodes: int = 2290
-    samples: int = 1200
-    train: int = 1000
-    test: int = 200
-
-    name: ClassVar[str] = "darcy_norm"
-    files: ClassVar[MatFields] = MatFields(
+IRREGULAR_DARCY = FieldToField(
+    Card("darcy_norm", NORM, (_NODE_BY_NODE,)),
+    MatFields(
         "datasets/Darcy.mat",
         ("c_field", "u_field"),
         MatMesh("datasets/Darcy.mat", "MeshNodes", ("MeshElements",)),
-    )
-    columns: ClassVar[tuple[Field, Field]] = (Field("coefficient"), Field("solution"))
-    traps: ClassVar[tuple[str, ...]] = (_BEST_ON_TEST, _NODE_BY_NODE)
+    ),
+    (Field("coefficient"), Field("solution")),
+    nodes=2290,
+    samples=1200,
+    train=1000,
+    test=200,
+)
+"""NORM case 1: diffusion coefficient -> pressure in a plane domain."""
 
-
-@dataclass(frozen=True)
-class Turbulence(FieldToField):
-    """NORM case 2: a field of turbulent flow in a pipe -> another."""
-
-    nodes: int = 2673
-    samples: int = 400
-    train: int = 300
-    test: int = 100
-
-    name: ClassVar[str] = "turbulence_norm"
-    files: ClassVar[MatFields] = MatFields(
+TURBULENCE = FieldToField(
+    Card("turbulence_norm", NORM),
+    MatFields(
         "datasets/Turbulence.mat",
         ("Input", "Output"),
         MatMesh("datasets/Turbulence.mat", "nodes", ("elements",)),
-    )
-    columns: ClassVar[tuple[Field, Field]] = (Field("input_field"), Field("output_field"))
+    ),
+    (Field("input_field"), Field("output_field")),
+    nodes=2673,
+    samples=400,
+    train=300,
+    test=100,
+)
+"""NORM case 2: a field of turbulent flow in a pipe -> another."""
 
-
-@dataclass(frozen=True)
-class Composite(FieldToField):
-    """NORM case 4: temperature of a curved composite part -> its deformation."""
-
-    nodes: int = 8232
-    samples: int = 1200
-    train: int = 400
-    test: int = 100
-
-    name: ClassVar[str] = "composite_norm"
-    files: ClassVar[MatFields] = MatFields(
+_BASIS = "datasets/Composites_LBO_basis/Composites_LBO_basis.mat"
+COMPOSITE = FieldToField(
+    Card("composite_norm", NORM),
+    MatFields(
         "datasets/Composites.mat",
         ("T_field", "D_field"),
-        MatMesh(
-            "datasets/Composites_LBO_basis/Composites_LBO_basis.mat",
-            "Points",
-            ("Faces", "Elements"),
-            first=None,
-            dim=3,
-        ),
-    )
-    columns: ClassVar[tuple[Field, Field]] = (Field("temperature"), Field("deformation"))
+        MatMesh(_BASIS, "Points", ("Faces", "Elements"), first=None, dim=3),
+    ),
+    (Field("temperature"), Field("deformation")),
+    nodes=8232,
+    samples=1200,
+    train=400,
+    test=100,
+)
+"""NORM case 4: temperature of a curved composite part -> its deformation."""
 
 
 @dataclass(frozen=True)
@@ -216,20 +203,21 @@ class HeatTransfer(FirstAndLast):
     train: int = 100
     test: int = 100
 
-    name: ClassVar[str] = "heat_transfer_norm"
-    source: ClassVar[str] = NORM
+    card: Card = Card(
+        "heat_transfer_norm",
+        NORM,
+        (
+            _NODE_BY_NODE,
+            "only the nodes of the solid (boundary 0) have a target",
+        ),
+        partial=True,
+    )
     surface: ClassVar[MatMesh] = MatMesh(
         "datasets/HeatTransfer_LBO_basis/lbe_ev_input.mat", "Points", ("Faces",), 0, 3
     )
     solid: ClassVar[MatMesh] = MatMesh(
         "datasets/HeatTransfer_LBO_basis/Part_Mesh.mat", "points", ("elements",), 1, 3
     )
-    traps: ClassVar[tuple[str, ...]] = (
-        _BEST_ON_TEST,
-        _NODE_BY_NODE,
-        "only the nodes of the solid (boundary 0) have a target",
-    )
-    partial: ClassVar[bool] = True
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -238,13 +226,13 @@ class HeatTransfer(FirstAndLast):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        path = find_file(folder, "datasets/HeatTransfer.mat", self.source)
+        path = find_file(folder, "datasets/HeatTransfer.mat", self.card.source)
         arrays = read_mat(path, ["input", "output"])
         given, target = arrays["input"], arrays["output"]
         check_array(path, "input", given, (self.samples, self.inputs))
         check_array(path, "output", target, (self.samples, self.outputs))
-        surface_path, surface, triangles = self.surface.read(folder, self.source, self.inputs)
-        solid_path, solid, tetrahedra = self.solid.read(folder, self.source, self.outputs)
+        surface_path, surface, triangles = self.surface.read(folder, self.card.source, self.inputs)
+        solid_path, solid, tetrahedra = self.solid.read(folder, self.card.source, self.outputs)
         pos = floats(np.concatenate([surface, solid]))
         is_input = torch.arange(len(pos)) < self.inputs
         shifted = [(cell_type, nodes + self.inputs) for cell_type, nodes in tetrahedra]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import PublishedFileError, find_file, read_npy
-from lrsa_geo.data.datasets.base import Cases, PublishedSet, cell_tensors, floats
+from lrsa_geo.data.datasets.base import Card, Cases, PublishedSet, cell_tensors, floats
 from lrsa_geo.mesh.cells import QUAD
 from lrsa_geo.mesh.fields import Field, Fields
 from lrsa_geo.mesh.read import read_mesh
@@ -42,14 +41,16 @@ class ShapeNetCar(PublishedSet):
 
     cars: tuple[int, ...] = (100, 99, 97, 100, 100, 96, 100, 98, 99)
 
-    name: ClassVar[str] = "shapenet_car"
-    source: ClassVar[str] = "http://www.nobuyuki-umetani.com/publication/mlcfd_data.zip"
-    traps: ClassVar[tuple[str, ...]] = (
-        "some split 700/189 at random instead",
-        "only the pressure on the surface (boundary 1) has a meaning",
-        "others keep the surface's points of no quad (96 of 3,682): they are left out here",
+    card: Card = Card(
+        "shapenet_car",
+        "http://www.nobuyuki-umetani.com/publication/mlcfd_data.zip",
+        (
+            "some split 700/189 at random instead",
+            "only the pressure on the surface (boundary 1) has a meaning",
+            "others keep the surface's points of no quad (96 of 3,682): they are left out here",
+        ),
+        partial=True,
     )
-    partial: ClassVar[bool] = True
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -67,7 +68,7 @@ class ShapeNetCar(PublishedSet):
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
-        root = _root(folder, self.source)
+        root = _root(folder, self.card.source)
         folders: list[Path] = []
         for part, expected in enumerate(self.cars):
             found = sorted(
@@ -78,10 +79,10 @@ class ShapeNetCar(PublishedSet):
             if len(found) != expected:
                 raise PublishedFileError(
                     f"{root / f'param{part}'}: has {len(found)} usable cars, expected {expected};"
-                    f" unpack param{part}.tar.gz of {self.source} again"
+                    f" unpack param{part}.tar.gz of {self.card.source} again"
                 )
             folders += found
-        files = [find_file(car, name, self.source) for car in folders for name in _FILES]
+        files = [find_file(car, name, self.card.source) for car in folders for name in _FILES]
         first_train = self.cars[0]
         names = [f"{car.parent.name}/{car.name}" for car in folders]
         return Cases(
