@@ -9,6 +9,7 @@ from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_mesh
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.reader import GraphReader, reader_for
+from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
     Split,
     SplitConfig,
@@ -43,7 +44,10 @@ __all__ = [
     "group_numbers",
     "make_split",
     "migrate",
+    "node_spacing",
+    "octaves_for",
     "reader_for",
+    "spacing_of",
     "split_in_order",
     "split_path",
     "together",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import nn
 
@@ -21,13 +21,16 @@ class OperatorConfig:
         depth: number of blocks.
         heads: H, attention heads.
         num_latents: M, latents per block.
-        latent_depth: Transformer blocks on the latents of each block.
+        latent_depth: Transformer blocks on the latents of each block; 0 is the lean variant.
         ffn_ratio: width of the feed-forward layers over C.
-        fourier_octaves: scales of the position encoding, see FourierEncoding.
+        fourier_octaves: scales of the position encoding, see FourierEncoding; "auto" in a training
+            for the most of which no wave is shorter than two spacings of the training nodes.
         mixer: the global layer of the blocks: a name of MIXERS ("lrsa", or a peer such as
             "transolver"), or "none" for message passing alone; in code also a class or a factory,
             called with those of channels, heads, num_latents, latent_depth and ffn_ratio that it
             names.
+        mixer_options: further arguments of the mixer by name, such as {sharpness: 2.0}; see its
+            class.
         local: message passing in the blocks: "MeshConv", or the name of a convolution of
             torch_geometric.nn; null for none; in code also a class, factory or instance, see
             LocalLayer. The command line takes the edges of the cells, or those to the six nearest
@@ -46,8 +49,9 @@ class OperatorConfig:
     num_latents: int = 64
     latent_depth: int = 1
     ffn_ratio: float = 2.0
-    fourier_octaves: int = 5
+    fourier_octaves: int | Literal["auto"] = 5
     mixer: str | Callable[..., nn.Module] = "lrsa"
+    mixer_options: Mapping[str, Any] = field(default_factory=dict)
     local: str | nn.Module | Callable[..., nn.Module] | None = None
     local_blocks: Sequence[int] | None = None
     order: Order = "local-first"
@@ -63,7 +67,7 @@ class OperatorConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 1")
         for name in ("latent_depth", "fourier_octaves"):
-            if getattr(self, name) < 0:
+            if getattr(self, name) != "auto" and getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 0")
         if not self.ffn_ratio > 0:
             raise ValueError(f"`ffn_ratio` is {self.ffn_ratio}, expected more than 0")

@@ -76,6 +76,11 @@ class GeometryOperator(nn.Module):
             raise ValueError(
                 "`mixer` is 'none', and in blocks without `local` nothing would mix the nodes"
             )
+        if config.fourier_octaves == "auto":
+            raise ValueError(
+                "`fourier_octaves` is 'auto', which only a training on meshes works out; expected a"
+                " number"
+            )
         self.config = config
         self.relative_positions = config.relative_positions
         self.in_channels = in_channels
@@ -225,7 +230,8 @@ def _make_mixer(config: OperatorConfig) -> LowRankMixer | None:
             raise ValueError(f"`mixer` is '{kind}', expected one of {[*MIXERS, 'none']}")
         kind = MIXERS[kind]
     given = ("channels", "heads", "num_latents", "latent_depth", "ffn_ratio")
-    mixer = build(kind, {name: getattr(config, name) for name in given}, "mixer")
+    sizes = {name: getattr(config, name) for name in given}
+    mixer = build(kind, sizes, "mixer", config.mixer_options)
     if not isinstance(mixer, LowRankMixer):
         raise ValueError(f"`mixer` makes a {type(mixer).__name__}, expected a LowRankMixer")
     return mixer

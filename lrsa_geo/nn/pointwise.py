@@ -23,18 +23,19 @@ class RMSNorm(nn.Module):
 
     Args:
         width: length of the last axis.
-        gain: learn g, one number per entry of the last axis.
+        gain: learn g, one number per entry of the last axis, from this value on; None for no g.
     """
 
-    def __init__(self, width: int, gain: bool = False) -> None:
+    def __init__(self, width: int, gain: float | None = None) -> None:
         super().__init__()
         self.width = width
-        self.gain = nn.Parameter(torch.ones(width)) if gain else None
+        self.start = gain
+        self.gain = None if gain is None else nn.Parameter(torch.full((width,), float(gain)))
 
     def reset_parameters(self) -> None:
-        """Set the gain to one."""
-        if self.gain is not None:
-            nn.init.ones_(self.gain)
+        """Set the gain to what it starts from."""
+        if self.gain is not None and self.start is not None:
+            nn.init.constant_(self.gain, self.start)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., width]`` -> ``[..., width]``."""
@@ -47,7 +48,7 @@ class RMSNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """What the printed module shows."""
-        return f"{self.width}, gain={self.gain is not None}"
+        return f"{self.width}, gain={self.start}"
 
 
 class _RootMeanSquare(torch.autograd.Function):

@@ -22,7 +22,6 @@ from torch_geometric.data import Batch
 
 from lrsa_geo.data import Split
 from lrsa_geo.train import (
-    Signature,
     StoreDataModule,
     Surrogate,
     SurrogateModule,
@@ -30,6 +29,7 @@ from lrsa_geo.train import (
     load_config,
     prepare_store,
     train,
+    training_graphs,
     write_json,
 )
 
@@ -72,7 +72,8 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
     runs = []
     for config in configs:
         store = prepare_store(config.data)
-        surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
+        graphs = training_graphs(config.data, store)
+        surrogate = Surrogate.for_training(config.model, store, graphs)
         objective = surrogate.objective(config.objective)
         loaders = StoreDataModule(store, config.data, surrogate.arrays + objective.arrays, seed=0)
         batches = list(islice(loaders.train_dataloader(), 3))

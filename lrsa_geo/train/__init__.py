@@ -13,7 +13,7 @@ from lrsa_geo.train.config import (
     parse_config,
     save_config,
 )
-from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.fit import train
 from lrsa_geo.train.losses import LOSSES, Comparison, Loss
@@ -70,5 +70,6 @@ __all__ = [
     "result_fields",
     "save_config",
     "train",
+    "training_graphs",
     "write_json",
 ]

@@ -30,6 +30,9 @@ class DataConfig:
         split: which graphs are for what.
         split_file: file of `lrsa-geo data split` that says it instead.
         batch_size: graphs per optimiser step and device.
+        nodes_per_graph: nodes of each training graph that a step sees, drawn anew each time; null
+            for all. A step costs less, and there are more of them in the same time. Validation and
+            test are always on whole meshes. See RandomNodes of lrsa_geo.mesh.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
         surface: boundary markers of the nodes on which the error is reported on its own; empty for
@@ -45,6 +48,7 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     split_file: str | None = None
     batch_size: int = 4
+    nodes_per_graph: int | None = None
     num_workers: int = 0
     in_memory: bool = True
     surface: list[int] = field(default_factory=list)
@@ -174,6 +178,9 @@ def check_config(config: TrainConfig) -> None:
     for name, limit in (("max_epochs", epochs), ("max_steps", steps)):
         if limit < -1 or limit == 0:
             raise ValueError(f"trainer.{name} is {limit}, expected 1 or more, or -1 for no limit")
+    nodes = config.data.nodes_per_graph
+    if nodes is not None and nodes < 1:
+        raise ValueError(f"data.nodes_per_graph is {nodes}, expected 1 or more, or null for all")
     if not (config.optim.lr > 0 and math.isfinite(config.optim.lr)):
         raise ValueError(f"optim.lr is {config.optim.lr}, expected a number above 0")
     if not 0 <= config.optim.warmup < 1:

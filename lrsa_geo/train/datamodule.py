@@ -31,6 +31,18 @@ def split_of(config: DataConfig, store: MeshStore) -> Split:
     return make_split(store, config.split)
 
 
+def training_graphs(config: DataConfig, store: MeshStore) -> list[int]:
+    """Numbers of the graphs of a store that a configuration trains on.
+
+    Raises:
+        ValueError: there is none.
+    """
+    split = split_of(config, store)
+    if not split.train:
+        raise ValueError(f"data.split leaves no graph to train on: {split}")
+    return split.train
+
+
 class _EpochSampler(DistributedSampler):
     """Tells the data set the epoch, on which its random numbers depend."""
 
@@ -83,7 +95,10 @@ class StoreDataModule(lightning.LightningDataModule):
         """The graphs of a part; those for training with their augmentation."""
         transform = None
         if part == "train":
-            transform = transform_of(self.config.augment, self.store.fields)
+            steps = list(self.config.augment)
+            if self.config.nodes_per_graph is not None:
+                steps.append({"name": "RandomNodes", "num_nodes": self.config.nodes_per_graph})
+            transform = transform_of(steps, self.store.fields)
         return StoreDataset(
             self.store,
             getattr(self.split, part),
@@ -114,14 +129,12 @@ class StoreDataModule(lightning.LightningDataModule):
         """Find out what is wrong with the configuration before the training does.
 
         Raises:
-            ValueError: there is no graph to train on, a setting of the loaders is impossible, or
-                the augmentation does not work on the first graph.
+            ValueError: a setting of the loaders is impossible, or the augmentation does not work on
+                the first graph.
         """
-        if not self.split.train:
-            raise ValueError(f"data.split leaves no graph to train on: {self.split}")
         for part in PARTS:
             self._loader(part)
-        if not self.config.augment:
+        if not self.config.augment and self.config.nodes_per_graph is None:
             return
         graphs = self.dataset("train")
         try:

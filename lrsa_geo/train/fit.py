@@ -22,12 +22,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lrsa_geo.train.config import TrainConfig, check_config
-from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History, SurrogateModule
 from lrsa_geo.train.processes import FOLLOW, Processes
 from lrsa_geo.train.run import Run
-from lrsa_geo.train.surrogate import Signature, Surrogate, layout_of
+from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 
 def train(
@@ -91,7 +91,8 @@ class _Training:
         store = self.processes.in_turn(lambda: prepare_store(config.data))
         self.seconds = {"data": time.monotonic() - started}
         lightning.seed_everything(config.seed, verbose=False)
-        self.surrogate = Surrogate(config.model, Signature.of_store(store, config.model))
+        graphs = training_graphs(config.data, store)
+        self.surrogate = Surrogate.for_training(config.model, store, graphs)
         self.module = SurrogateModule(self.surrogate, config.optim, config.objective)
         self.module.new_optimizer()
         arrays = self.surrogate.arrays + self.module.objective.arrays
@@ -99,9 +100,6 @@ class _Training:
             store, config.data, arrays, config.seed, partial(layout_of, config=config.model)
         )
         self.loaders.check()
-        self.surrogate.normalizer.fit(
-            store, self.loaders.split.train, relative_positions=config.model.relative_positions
-        )
 
     def _check_place(self) -> None:
         if not self.resume:
@@ -117,6 +115,9 @@ class _Training:
         else:
             self.run = Run.claim(self.place, self.config)
             print(f"run folder: {self.run.path}; {self.loaders.split}")
+            if self.config.model.fourier_octaves == "auto":
+                octaves = self.surrogate.config.fourier_octaves
+                print(f"position encoding: {octaves} octaves, by the spacing of the training nodes")
         return self.run.path
 
     def run_to_the_end(self) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +16,7 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
-from lrsa_geo.data import GraphReader, MeshStore, Normalizer
+from lrsa_geo.data import GraphReader, MeshStore, Normalizer, octaves_for, spacing_of
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
@@ -37,8 +38,10 @@ class ModelConfig(OperatorConfig):
     """
 
     mixer: str = "lrsa"  # a file holds names alone
+    mixer_options: dict[str, Any] = field(default_factory=dict)
     local: str | None = None
     local_blocks: list[int] | None = None
+    fourier_octaves: int | Literal["auto"] = "auto"
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
@@ -108,6 +111,25 @@ class Surrogate(nn.Module):
             cond_channels=total_width(fields.get("cond", ())),
             config=config,
         )
+
+    @classmethod
+    def for_training(
+        cls, config: ModelConfig, store: MeshStore, graphs: Sequence[int]
+    ) -> Surrogate:
+        """An untrained model for graphs of a store, with their normalisation.
+
+        Raises:
+            ValueError: there is no graph, or none with a node.
+        """
+        signature = Signature.of_store(store, config)
+        normalizer = Normalizer(signature.pos_dim, signature.fields)
+        normalizer.fit(store, graphs, relative_positions=config.relative_positions)
+        if config.fourier_octaves == "auto":
+            spacing = spacing_of(store, graphs) / float(normalizer.pos.scale.max())
+            config = replace(config, fourier_octaves=octaves_for(spacing))
+        surrogate = cls(config, signature)
+        surrogate.normalizer = normalizer
+        return surrogate
 
     @property
     def arrays(self) -> list[str]:

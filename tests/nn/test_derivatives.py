@@ -145,7 +145,7 @@ def test_training_alone_takes_the_plain_kernel_and_can_be_checkpointed():
 
 def test_the_norm_twice_in_a_row():
     torch.manual_seed(0)
-    norm = RMSNorm(4, gain=True).double()
+    norm = RMSNorm(4, gain=1).double()
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda x: norm(norm(x)), x)
     assert gradgradcheck(lambda x: norm(norm(x)), x)

@@ -29,7 +29,7 @@ def test_rows_of_zeros_and_of_tiny_numbers():
 
 
 def test_gain_scales_each_entry():
-    norm = RMSNorm(4, gain=True)
+    norm = RMSNorm(4, gain=1)
     norm.gain.data = torch.tensor([1.0, 2, 3, 4])
     x = torch.randn(5, 4)
     torch.testing.assert_close(norm(x), RMSNorm(4)(x) * norm.gain)

@@ -12,7 +12,6 @@ from lrsa_geo.nn import EdgeLayout, NodeLayout
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
-    Signature,
     StoreDataModule,
     Surrogate,
     layout_of,
@@ -24,7 +23,7 @@ from lrsa_geo.train import (
 def test_a_step_builds_no_layout(cells: MeshStore, monkeypatch, local, num_workers):
     sizes = {"channels": 16, "depth": 2, "heads": 2, "num_latents": 4, "local": local}
     model = ModelConfig(**sizes)
-    surrogate = Surrogate(model, Signature.of_store(cells, model))
+    surrogate = Surrogate.for_training(model, cells, range(4))
     config = DataConfig(batch_size=3, num_workers=num_workers, split=SplitConfig(val=2, test=4))
     layout = partial(layout_of, config=model)
     loaders = StoreDataModule(cells, config, [*surrogate.arrays, "y"], 0, layout)

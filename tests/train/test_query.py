@@ -17,7 +17,7 @@ FIELDS = {"x": (Field("f"),), "y": (Field("p"), Field("u", "m", ("x", "y"))), "c
 
 def surrogate(mixer: str = "lrsa", local: str | None = "MeshConv", **more: bool) -> Surrogate:
     torch.manual_seed(0)
-    config = ModelConfig(16, 2, 2, 4, local=local, mixer=mixer, **more)
+    config = ModelConfig(16, 2, 2, 4, local=local, mixer=mixer, fourier_octaves=5, **more)
     model = Surrogate(config, Signature(2, FIELDS, num_markers=2)).double().eval()
     torch.nn.init.normal_(model.operator.condition.to_modulations.weight, std=0.3)
     return model
@@ -79,7 +79,9 @@ def test_another_mesh_reads_the_field_and_its_slope():
 def test_a_model_without_features_asks_for_none():
     torch.manual_seed(0)
     fields = {"y": (Field("p"),)}
-    model = Surrogate(ModelConfig(16, 2, 2, 4), Signature(2, fields)).double().eval()
+    model = (
+        Surrogate(ModelConfig(16, 2, 2, 4, fourier_octaves=5), Signature(2, fields)).double().eval()
+    )
     data = mesh()
     torch.testing.assert_close(model.query(data, data.pos), model(data))
     with pytest.raises(ValueError, match="the graph's nodes have none"):

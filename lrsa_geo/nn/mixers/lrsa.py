@@ -38,7 +38,7 @@ class LatentBlock(nn.Module):
         self.norms = nn.ModuleList(RMSNorm(channels) for _ in range(3))
         self.ffn_before = FeedForward(channels, round(channels * ffn_ratio), channels)
         self.to_qkv = Linear(channels, 3 * channels, bias=False)
-        self.query_norm = RMSNorm(channels // heads, gain=True)
+        self.query_norm = RMSNorm(channels // heads, gain=1)
         self.key_norm = RMSNorm(channels // heads)
         self.attention_out = Linear(channels, channels)
         self.ffn_after = FeedForward(channels, round(channels * ffn_ratio), channels)
@@ -46,6 +46,12 @@ class LatentBlock(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights."""
         reset_children(self)
+
+    @torch.no_grad()
+    def scale_residuals(self, factor: float) -> None:
+        """Multiply what the block adds to its input."""
+        for layer in (self.ffn_before.out, self.attention_out, self.ffn_after.out):
+            layer.weight.mul_(factor)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, M, C]`` -> ``[B, M, C]``."""
@@ -84,6 +90,11 @@ class LRSA(LowRankMixer):
         num_latents: M.
         latent_depth: Transformer blocks on the latents; 0 leaves the latents unprocessed.
         ffn_ratio: width of the feed-forward layers on the latents over C.
+        sharpness: how peaked both softmaxes are at the start: the gain of the normalised latents,
+            as queries and as keys, from which it is learned. Small ones let all latents see nearly
+            the same mean.
+        latent_start: what the blocks on the latents add to their input at the start, as a share of
+            what fresh weights would give.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
@@ -110,6 +121,8 @@ class LRSA(LowRankMixer):
         num_latents: int = 64,
         latent_depth: int = 1,
         ffn_ratio: float = 2.0,
+        sharpness: float = 2.0,
+        latent_start: float = 0.2,
     ) -> None:
         super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
@@ -120,11 +133,12 @@ class LRSA(LowRankMixer):
             raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
         self.heads = heads
         self.num_latents = num_latents
+        self.latent_start = latent_start
         head_width = channels // heads
 
         self.latents = nn.Parameter(torch.empty(num_latents, heads, head_width))
         self.to_keys_values = Linear(channels, 2 * channels, bias=False)
-        self.latent_norm = RMSNorm(head_width, gain=True)
+        self.latent_norm = RMSNorm(head_width, gain=sharpness)
         self.node_key_norm = RMSNorm(head_width)
         self.compress_out = Linear(channels, channels)
 
@@ -136,7 +150,7 @@ class LRSA(LowRankMixer):
         self.to_queries = Linear(channels, channels, bias=False)
         self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False)
         self.node_query_norm = RMSNorm(head_width)
-        self.latent_key_norm = RMSNorm(head_width, gain=True)
+        self.latent_key_norm = RMSNorm(head_width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
@@ -144,6 +158,9 @@ class LRSA(LowRankMixer):
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
         reset_children(self)
+        for block in self.latent_blocks:
+            assert isinstance(block, LatentBlock)
+            block.scale_residuals(self.latent_start)
 
     def compress(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
         """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``, by a fused kernel."""

@@ -386,3 +386,32 @@ def test_a_layout_of_another_batch_is_refused():
 def test_bad_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match="expected"):
         LRSA(**sizes)
+
+
+def test_at_the_start_sharpness_decides_how_many_nodes_a_latent_looks_at():
+    x = torch.randn(500, 64)
+
+    def heard(sharpness: float) -> float:
+        torch.manual_seed(1)
+        layer = LRSA(64, heads=4, num_latents=16, sharpness=sharpness)
+        queries, keys, _ = layer._queries_keys_values(x)
+        weights = torch.einsum("mhd,nhd->mhn", queries, keys).mul(16**-0.5).softmax(-1)
+        return float(weights.detach().square().sum(-1).reciprocal().mean())
+
+    counts = [heard(sharpness) for sharpness in (0.0, 1.0, 2.0, 4.0)]
+    assert counts[0] == pytest.approx(500, rel=1e-3)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[2] < 0.2 * counts[0]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_latent_blocks_start_with_the_share_that_they_are_given(depth):
+    z = torch.randn(2, 8, 24)
+    added = []
+    for share in (0.0, 0.1, 0.2):
+        torch.manual_seed(1)
+        layer = LRSA(24, 3, 8, latent_depth=depth, latent_start=share).double()
+        added.append(layer.process(z.double()) - z)
+    assert torch.count_nonzero(added[0]) == 0
+    # To first order in the share; the later steps read what the earlier ones added.
+    torch.testing.assert_close(added[2], 2 * added[1], atol=0.2 * float(added[2].norm()), rtol=0)

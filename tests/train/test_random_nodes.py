@@ -1,0 +1,89 @@
+"""Drawn nodes in training (`data.nodes_per_graph`), and octaves by the training meshes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrsa_geo.data import MeshStore, SplitConfig, node_spacing, octaves_for
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    StoreDataModule,
+    Surrogate,
+    TrainConfig,
+    load_surrogate,
+    train,
+)
+from lrsa_geo.train.config import TrainerConfig, check_config
+
+SPLIT = SplitConfig(16, 2, 6, shuffle=False)
+
+
+def loaders(cells: MeshStore, arrays: list[str], **more: object) -> StoreDataModule:
+    config = DataConfig(cells.path, batch_size=4, split=SPLIT, nodes_per_graph=50, **more)
+    return StoreDataModule(cells, config, arrays, seed=3)
+
+
+def test_training_sees_drawn_nodes_and_validation_and_test_whole_meshes(cells):
+    data = loaders(cells, ["pos", "y", "measure", "edge_index"])
+    for batch in data.train_dataloader():
+        assert batch.ptr.diff().tolist() == [50] * 4
+        source, target = batch.edge_index
+        assert torch.equal(batch.batch[source], batch.batch[target])
+        for graph in batch.to_data_list():
+            whole = cells[int(graph.graph)]
+            same = (graph.pos[:, None] == whole.pos).all(-1)
+            assert (same.sum(1) == 1).all()
+            number = same.float().argmax(1)
+            torch.testing.assert_close(graph.y, whole.y[number])
+            scale = whole.num_nodes / 50  # the sum over drawn nodes stands for that over all
+            torch.testing.assert_close(graph.measure, whole.measure[number] * scale)
+    for loader, part in ((data.val_dataloader(), "val"), (data.test_dataloader(), "test")):
+        sizes = [size for batch in loader for size in batch.ptr.diff().tolist()]
+        assert sizes == cells.num_nodes[getattr(data.split, part)].tolist()
+
+
+def test_every_epoch_draws_anew_and_a_seed_draws_the_same(cells):
+    def epoch(number: int) -> torch.Tensor:
+        data = loaders(cells, ["pos"]).dataset("train")
+        data.set_epoch(number)
+        return torch.stack([graph.pos for graph in data])
+
+    assert torch.equal(epoch(1), epoch(1))
+    assert not torch.equal(epoch(1), epoch(2))
+
+
+def test_mirror_images_are_drawn_from_too(cells):
+    data = loaders(cells, ["pos"], augment=[{"name": "Mirror", "planes": {"x": 0.5}}])
+    graphs = data.dataset("train")
+    assert len(graphs) == 2 * len(data.split.train)
+    assert all(len(graph.pos) == 50 for graph in graphs)
+
+
+def test_a_training_takes_the_octaves_of_its_meshes(cells_file: Path, cells, tmp_path, capsys):
+    config = TrainConfig(
+        data=DataConfig(str(cells_file), split=SPLIT, nodes_per_graph=64),
+        model=ModelConfig(16, 1, 2, 4, use_measure=False),
+        trainer=TrainerConfig(max_epochs=1, enable_progress_bar=False),
+    )
+    train(config, tmp_path / "run")
+    model = load_surrogate(tmp_path / "run")
+    spacing = sorted(node_spacing(cells[number].pos) for number in range(16))[7]
+    expected = octaves_for(spacing / float(model.normalizer.pos.scale[0]))
+    assert model.config.fourier_octaves == expected
+    assert f"position encoding: {expected} octaves" in capsys.readouterr().out
+
+
+def test_octaves_are_never_guessed_without_meshes(cells):
+    config = ModelConfig(16, 1, 2, 4)
+    with pytest.raises(ValueError, match="fourier_octaves"):
+        Surrogate(config, Surrogate.for_training(config, cells, [0]).signature)
+
+
+def test_no_node_is_refused(cells_file: Path):
+    config = TrainConfig(data=DataConfig(str(cells_file), nodes_per_graph=0))
+    with pytest.raises(ValueError, match="nodes_per_graph is 0"):
+        check_config(config)
