@@ -25,12 +25,18 @@ class PhysicsAttention(LowRankMixer):
     per head, the maps :math:`S` and those of the attention being shared by the heads, :math:`\tau`
     being learned for each. Compress and reconstruct use the same weights, where
     :class:`~lrsa_geo.nn.LRSA` has two sets; the softmax is over the slices, not over the nodes; and
-    the weights are held in memory, N H M numbers. The measures :math:`w_i` are ours.
+    the weights are held in memory, N H M numbers. In the template :math:`K \approx U G V^T`, V
+    and U are these weights and G the self-attention. A step costs 3 N C^2 + 3 N M C multiply-adds.
+    The measures :math:`w_i` are ours. PhysicsNeMo's form of the layer differs: it adds 1e-2 to the
+    sums of the weights, where the paper's code and this one add 1e-5, and keeps :math:`\tau`
+    between 0.5 and 5.
 
     Args:
         channels: C, a multiple of ``heads``.
         heads: H.
         num_latents: M, the paper's slices.
+        slices_start: weights of S at the start: "orthogonal", or "small", truncated normal of
+            standard deviation 0.02, with which the paper's model overwrites them.
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
 
@@ -45,11 +51,20 @@ class PhysicsAttention(LowRankMixer):
         torch.Size([5, 16])
     """
 
-    def __init__(self, channels: int, heads: int = 8, num_latents: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        num_latents: int = 64,
+        slices_start: str = "orthogonal",
+    ) -> None:
         super().__init__(channels)
+        if slices_start not in ("orthogonal", "small"):
+            raise ValueError(f"`slices_start` is '{slices_start}', expected orthogonal or small")
         if channels % heads:
             raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
         self.heads = heads
+        self.slices_start = slices_start
         width = channels // heads
         self.to_keys_values = Linear(channels, 2 * channels)
         self.to_slices = Linear(width, num_latents)
@@ -59,9 +74,12 @@ class PhysicsAttention(LowRankMixer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new weights; slices start orthogonal, as in the paper's code."""
+        """Draw new weights."""
         reset_children(self)
-        nn.init.orthogonal_(self.to_slices.weight)
+        if self.slices_start == "orthogonal":
+            nn.init.orthogonal_(self.to_slices.weight)
+        else:
+            nn.init.trunc_normal_(self.to_slices.weight, std=0.02, a=-2, b=2)
         nn.init.constant_(self.temperature, 0.5)
 
     def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -134,8 +134,8 @@ def test_a_node_doubled_with_half_its_weight_is_a_node_once(name):
     twice = torch.arange(80).repeat_interleave(torch.arange(80) % 3 + 1)  # one, two or three times
     count = (torch.arange(80) % 3 + 1.0)[twice]
     found = layer(x[twice], batch[twice], measure=measure[twice] / count)
-    # What a Transolver divides an empty slice by counts nodes: it shifts by a part in a million.
-    tolerance = 1e-5 if name == "transolver" else 1e-10
+    # What Transolver divides an empty slice by counts nodes: it shifts by a part in a million.
+    tolerance = 1e-5 if name in ("functional", "transolver") else 1e-10
     expected = layer(x, batch, measure=measure)[twice]
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 

@@ -1,0 +1,103 @@
+"""Low-Rank Spatial Attention with one set of weights there and back: an ablation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lrsa_geo.nn.mixers.lrsa import LatentBlock
+from lrsa_geo.nn.mixers.tied import TiedAttention
+from lrsa_geo.nn.pointwise import Linear, RMSNorm, reset_children
+
+
+class SymmetricLRSA(TiedAttention):
+    r"""LRSA whose compress and reconstruct are tied: the paper's symmetric ablation.
+
+    .. math::
+        a_{mi} = \mathrm{Norm}(Q_m) \cdot \mathrm{Norm}(k(x_i)) / \sqrt d, \qquad
+        Z = O_1 \, \mathrm{softmax}_i(a + \log w) \, v(x), \qquad
+        Z \leftarrow \mathrm{process}(Z), \qquad
+        y = O_2 \, \mathrm{softmax}_m(a) \, v'(\mathrm{Norm}(Z))
+
+    (arXiv 2604.03582, Figure 5; see :class:`~lrsa_geo.nn.mixers.tied.TiedAttention`.) In the
+    template :math:`K \approx U G V^T`, U is V normalised the other way. It saves the projections
+    of the nodes' queries and of the latents' keys, N C^2 + M C^2 multiply-adds.
+
+    Args:
+        channels: C, a multiple of ``heads``.
+        heads: H.
+        num_latents: M.
+        latent_depth: Transformer blocks on the latents.
+        ffn_ratio: width of the feed-forward layers on the latents over C.
+        sharpness: see :class:`~lrsa_geo.nn.LRSA`.
+        latent_start: see :class:`~lrsa_geo.nn.LRSA`.
+
+    Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
+
+    Raises:
+        ValueError: an argument's shape or value does not fit, see :meth:`NodeLayout.of`.
+
+    Examples:
+        >>> import torch
+        >>> from lrsa_geo.nn import SymmetricLRSA
+        >>> layer = SymmetricLRSA(channels=16, heads=2, num_latents=4)
+        >>> layer(torch.randn(5, 16), torch.tensor([0, 0, 0, 1, 1])).shape
+        torch.Size([5, 16])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        num_latents: int = 64,
+        latent_depth: int = 1,
+        ffn_ratio: float = 2.0,
+        sharpness: float = 2.0,
+        latent_start: float = 0.2,
+    ) -> None:
+        super().__init__(channels, heads, num_latents)
+        width = channels // heads
+        self.latent_start = latent_start
+        self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
+        self.latent_norm = RMSNorm(width, gain=sharpness)
+        self.to_keys_values = Linear(channels, 2 * channels, bias=False)
+        self.node_key_norm = RMSNorm(width)
+        self.compress_out = Linear(channels, channels)
+        self.latent_blocks = nn.ModuleList(
+            LatentBlock(channels, heads, ffn_ratio) for _ in range(latent_depth)
+        )
+        self.processed_norm = RMSNorm(channels)
+        self.to_latent_values = Linear(channels, channels, bias=False)
+        self.reconstruct_out = Linear(channels, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, as those of :class:`~lrsa_geo.nn.LRSA`."""
+        nn.init.normal_(self.latents)
+        reset_children(self)
+        for block in self.latent_blocks:
+            assert isinstance(block, LatentBlock)
+            block.scale_residuals(self.latent_start)
+
+    def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised keys, and values, ``[R, H, d]``."""
+        keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        return self.node_key_norm(keys), values
+
+    def latent_queries(self) -> Tensor:
+        """The normalised latents ``[M, H, d]``."""
+        return self.latent_norm(self.latents)
+
+    def from_means(self, means: Tensor) -> Tensor:
+        """The output projection of compress."""
+        return self.compress_out(means)
+
+    def process(self, z: Tensor) -> Tensor:
+        """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
+        for block in self.latent_blocks:
+            z = block(z)
+        return z
+
+    def latent_values(self, z: Tensor) -> Tensor:
+        """Linear in the normalised latents."""
+        return self.to_latent_values(self.processed_norm(z))

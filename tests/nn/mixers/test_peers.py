@@ -1,0 +1,166 @@
+"""The peers of LRSA: each against its equations, written out for one graph, node by latent.
+
+What all mixers promise (packed and padded, order, sums over parts, passive nodes) is in
+``test_contract.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrsa_geo.nn import (
+    FLARE,
+    MIXERS,
+    FunctionalAttention,
+    GeometryOperator,
+    LowRankMixer,
+    PhysicsAttention,
+    SymmetricLRSA,
+)
+
+CHANNELS, HEADS, LATENTS = 12, 3, 5
+WIDTH = CHANNELS // HEADS
+
+
+def rms(x: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+
+
+def of_head(rows: Tensor, head: int) -> Tensor:
+    return rows[..., head * WIDTH : (head + 1) * WIDTH]
+
+
+def residual_mlp(mlp: torch.nn.Module, x: Tensor) -> Tensor:
+    if isinstance(mlp, torch.nn.Linear):
+        return x @ mlp.weight.T + mlp.bias
+    for layer in mlp.hidden:
+        x = x + F.gelu(x @ layer.weight.T + layer.bias, approximate="tanh")
+    return x + x @ mlp.out.weight.T + mlp.out.bias
+
+
+def flare(layer: FLARE, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = residual_mlp(layer.to_keys, x), residual_mlp(layer.to_values, x)
+    outputs = []
+    for head in range(HEADS):
+        logits = layer.latents[:, head] @ of_head(keys, head).T  # [M, N], scale 1
+        gathered = (logits + measure.log()).softmax(1) @ of_head(values, head)
+        outputs.append(logits.T.softmax(1) @ gathered)
+    return layer.reconstruct_out(torch.cat(outputs, 1))
+
+
+def symmetric(layer: SymmetricLRSA, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    logits = [
+        rms(layer.latents[:, head]) * layer.latent_norm.gain @ rms(of_head(keys, head)).T
+        for head in range(HEADS)
+    ]
+    logits = [of_one / WIDTH**0.5 for of_one in logits]
+    gathered = [
+        (of_one + measure.log()).softmax(1) @ of_head(values, head)
+        for head, of_one in enumerate(logits)
+    ]
+    z = layer.compress_out(torch.cat(gathered, 1))
+    z = layer.process(z[None])[0]
+    read = rms(z) @ layer.to_latent_values.weight.T
+    outputs = [of_one.T.softmax(1) @ of_head(read, head) for head, of_one in enumerate(logits)]
+    return layer.reconstruct_out(torch.cat(outputs, 1))
+
+
+def functional(layer: FunctionalAttention, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    alpha = torch.sigmoid(layer.regularisation)
+    outputs = []
+    for head in range(HEADS):
+        basis = (layer.to_slices(of_head(keys, head)) / layer.temperature[head]).softmax(1)
+        weighted = basis * (measure / measure.mean())[:, None]
+        z = weighted.T @ of_head(values, head) / (weighted.sum(0)[:, None] + 1e-5)
+        q, k, v = layer.to_qkv(z).chunk(3, 1)
+        # C minimises (1 - alpha) |C k - q|^2 + alpha |C|^2 over the M x M maps of coefficients.
+        gram = (1 - alpha) * k.T @ k + alpha * torch.eye(WIDTH, dtype=x.dtype)
+        outputs.append(basis @ (q @ gram.inverse() @ k.T) @ v)
+    return layer.reconstruct_out(torch.cat(outputs, 1))
+
+
+PEERS: dict[str, tuple[Callable[[], LowRankMixer], Callable[..., Tensor]]] = {
+    "flare": (lambda: FLARE(CHANNELS, HEADS, LATENTS), flare),
+    "flare, linear": (lambda: FLARE(CHANNELS, HEADS, LATENTS, kv_layers=-1), flare),
+    "flare, no hidden": (lambda: FLARE(CHANNELS, HEADS, LATENTS, kv_layers=0), flare),
+    "symmetric": (lambda: SymmetricLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2), symmetric),
+    "functional": (lambda: FunctionalAttention(CHANNELS, HEADS, LATENTS), functional),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+@settings(deadline=None, max_examples=15)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_the_formula(name, sizes, seed):
+    kind, formula = PEERS[name]
+    torch.manual_seed(seed)
+    layer = kind().double()
+    for parameter in layer.parameters():  # a layer in use differs from its start
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    batch = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    x = torch.randn(len(batch), CHANNELS, dtype=torch.float64)
+    measure = torch.rand(len(batch), dtype=torch.float64) + 0.1
+    expected = torch.cat(
+        [formula(layer, x[batch == g], measure[batch == g]) for g in range(len(sizes))]
+    )
+    found = layer(x, batch, measure=measure)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+
+
+def test_functional_attention_solves_its_least_squares_problem():
+    """The gradient of (1 - a) |C k - q|^2 + a |C|^2 over row-space maps C vanishes."""
+    torch.manual_seed(0)
+    layer = FunctionalAttention(CHANNELS, 1, LATENTS).double()
+    z = torch.randn(1, LATENTS, CHANNELS, dtype=torch.float64)
+    q, k, v = layer.to_qkv(z[0]).chunk(3, 1)
+    alpha = layer.regularisation.sigmoid()
+    gram = (1 - alpha) * k.T @ k + alpha * torch.eye(CHANNELS, dtype=torch.float64)
+    operator = torch.linalg.solve(gram, k.T @ v)
+    residual = k.T @ v - ((1 - alpha) * k.T @ (k @ operator) + alpha * operator)
+    assert residual.abs().max() < 1e-12
+    torch.testing.assert_close(layer.process(z)[0], q @ operator)
+
+
+def test_functional_attention_works_in_half_precision():
+    layer = FunctionalAttention(CHANNELS, HEADS, LATENTS)
+    x = torch.randn(30, CHANNELS)
+    exact = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layer(x)
+    assert rounded.isfinite().all()
+    assert (rounded.float() - exact).norm() < 0.1 * exact.norm()
+
+
+def test_slices_start_as_they_are_asked_to():
+    torch.manual_seed(0)
+    rows = PhysicsAttention(64, heads=4, num_latents=8).to_slices.weight
+    torch.testing.assert_close(rows @ rows.T, torch.eye(8), atol=1e-5, rtol=0)
+    small = PhysicsAttention(64, heads=4, num_latents=64, slices_start="small").to_slices.weight
+    assert float(small.detach().std()) == pytest.approx(0.02, rel=0.1)
+    with pytest.raises(ValueError, match="slices_start"):
+        PhysicsAttention(64, slices_start="large")
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_options_reach_a_mixer_and_unknown_ones_are_named(name):
+    sizes = {"channels": 12, "depth": 1, "heads": 3, "num_latents": 5}
+    GeometryOperator(1, 1, 2, mixer=name, **sizes)
+    with pytest.raises(ValueError, match="`mixer_options` names colour, which"):
+        GeometryOperator(1, 1, 2, mixer=name, mixer_options={"colour": 1}, **sizes)
+
+
+def test_an_option_changes_the_mixer():
+    sizes = {"channels": 12, "depth": 2, "heads": 3, "num_latents": 5}
+    model = GeometryOperator(1, 1, 2, mixer_options={"sharpness": 3.0}, **sizes)
+    assert all((block.mixer.latent_norm.gain == 3).all() for block in model.blocks)
+    model = GeometryOperator(1, 1, 2, mixer="flare", mixer_options={"kv_layers": -1}, **sizes)
+    assert all(isinstance(block.mixer.to_keys, torch.nn.Linear) for block in model.blocks)
