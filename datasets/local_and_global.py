@@ -118,11 +118,12 @@ def main() -> None:
             config,
             [variant for variant in variants_of(name) if variant.name in given.models],
             LEARNING_RATES[name],
-            0.4 * given.seconds,
             folder / "tuning",
             given.jobs,
+            seconds=0.4 * given.seconds,
         )
-        rows = compare(config, variants, range(given.seeds), given.seconds, folder, given.jobs)
+        seeds, seconds = range(given.seeds), given.seconds
+        rows = compare(config, variants, seeds, folder, given.jobs, seconds=seconds)
         print(f"\n### {name}, {given.seconds:.0f} s of one core for each run\n\n{table(rows)}\n")
         field, marker = FIELD[name]
         curves = {}

@@ -53,7 +53,7 @@ def main() -> None:
         Variant("without", {"model.use_measure": False}),
     ]
     folder = Path("runs/resolution")
-    rows = compare(config, variants, range(given.seeds), given.seconds, folder, given.jobs)
+    rows = compare(config, variants, range(given.seeds), folder, given.jobs, seconds=given.seconds)
     recipe = ElasticityRecipe()
     drawn = [recipe.drawn(recipe.samples - 1 - i) for i in range(given.meshes)]
     graphs = {

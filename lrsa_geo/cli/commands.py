@@ -12,6 +12,7 @@ from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
 from lrsa_geo.cli.parser import Parser
+from lrsa_geo.cli.study import compare as _compare
 
 DESCRIPTION = """\
 Train neural operators on meshes: geometry in, field out.
@@ -24,6 +25,8 @@ Train neural operators on meshes: geometry in, field out.
   lrsa-geo data make --from 'cases/*.vtu' --targets p U -o mine.h5    your own results
   lrsa-geo train mine.h5
   lrsa-geo predict runs/mine 'new/*.vtu' -o out/
+
+  lrsa-geo compare study.yaml            models x data sets x seeds, with tests
 """
 
 
@@ -34,6 +37,7 @@ def run(argv: list[str]) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "predict": _predict,
+        "compare": _compare,
     }
     if argv and argv[0] in commands:
         return _run(commands[argv[0]], argv[1:])
@@ -42,7 +46,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "command",
         choices=list(commands),
-        help="data: make and look at stores; train; evaluate; predict."
+        help="data: make and look at stores; train; evaluate; predict; compare models."
         " `lrsa-geo COMMAND --help` tells the rest.",
     )
     parser.parse_args(argv)

@@ -14,6 +14,8 @@ from lrsa_geo.simulate.quantities import QUANTITIES, Quantities
 RECIPES = {
     "airfoil": "AirfoilRecipe",
     "bracket3d": "BracketRecipe",
+    "darcy": "DarcyRecipe",
+    "darcy_irregular": "IrregularDarcyRecipe",
     "elasticity": "ElasticityRecipe",
 }
 """Problems with a solver: module of this room, and the recipe in it."""

@@ -20,9 +20,11 @@ def solution_graph(
     cells: np.ndarray,
     cell_type: int,
     markers: np.ndarray,
-    near: Iterable[int | None],
+    *,
+    inputs: Iterable[np.ndarray] = (),
+    near: Iterable[int | None] = (),
     targets: Iterable[np.ndarray],
-    cond: Iterable[float],
+    cond: Iterable[float] | None = None,
 ) -> MeshData:
     """A solution as a graph, float32, with the lumped measure of the nodes.
 
@@ -31,10 +33,11 @@ def solution_graph(
         cells: ``[K, corners]``.
         cell_type: VTK's number of all of them.
         markers: ``[N] int8``, the graph's ``boundary``.
+        inputs: first columns of ``x``, each ``[N]``.
         near: parts of the boundary by their markers, None for all of it; ``x`` has the distance and
             the vector to each, see :class:`DistanceToBoundary`.
         targets: columns of ``y``, each ``[N]`` or ``[N, components]``.
-        cond: the graph's parameters.
+        cond: the graph's parameters, if it has any.
     """
     mesh = MeshData(
         pos=torch.from_numpy(points),
@@ -42,11 +45,11 @@ def solution_graph(
         cell_types=torch.full((len(cells),), cell_type, dtype=torch.int8),
         boundary=torch.from_numpy(markers),
     )
-    x = []
+    x = [torch.from_numpy(values)[:, None] for values in inputs]
     for marker in near:
         found = DistanceToBoundary(marker)(mesh)
         x += [found.boundary_distance[:, None], found.boundary_offset]
-    return MeshData(
+    graph = MeshData(
         pos=mesh.pos.float(),
         x=torch.cat(x, dim=1).float(),
         y=torch.tensor(np.column_stack(list(targets)), dtype=torch.float32),
@@ -54,5 +57,7 @@ def solution_graph(
         cell_types=mesh.cell_types,
         measure=NodeMeasure()(mesh).measure.float(),
         boundary=mesh.boundary,
-        cond=torch.tensor([list(cond)], dtype=torch.float32),
     )
+    if cond is not None:
+        graph.cond = torch.tensor([list(cond)], dtype=torch.float32)
+    return graph

@@ -22,6 +22,7 @@ from torch_geometric.data import Batch
 
 from lrsa_geo.data import Split
 from lrsa_geo.train import (
+    NonFiniteLossError,
     StoreDataModule,
     Surrogate,
     SurrogateModule,
@@ -103,40 +104,50 @@ def compare(
     config: TrainConfig,
     variants: Iterable[Variant],
     seeds: Iterable[int],
-    seconds: float,
     to: Path,
     jobs: int = 1,
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Train each variant with each seed for about so many processor seconds.
+    """Train each variant with each seed for about so many processor seconds, or so many steps.
 
-    The number of steps follows from :func:`seconds_per_step`, measured before the first run and
-    kept in ``to/seconds_per_step.json``. A run that is finished is not repeated. Validation graphs
-    are not looked at.
+    For ``seconds`` the number of steps follows from :func:`seconds_per_step`, measured before the
+    first run and kept in ``to/seconds_per_step.json``. A run that is finished is not repeated, nor
+    one that diverged: ``to/NAME-SEED.diverged.json`` says so. Validation graphs are not looked at.
 
     Args:
         config: what the variants change.
         variants: models.
         seeds: of the weights and the order of the batches.
-        seconds: for the training of each, without test and pictures.
         to: folder for the runs.
         jobs: runs at a time, each in a process and a thread of its own; 1 trains in this process.
+        seconds: for the training of each, without test and pictures.
+        steps: of each training, in place of ``seconds``.
 
     Returns:
         A row for each run: ``variant``, ``seed``, ``learning_rate``, ``steps``, ``folder`` and
-        ``report``, the contents of its ``metrics.json``.
+        ``report``, the contents of its ``metrics.json``, or ``{"diverged": why}``.
 
     Raises:
         FileExistsError: a run's folder holds one with other settings.
+        ValueError: both budgets are given, or none.
     """
+    if (seconds is None) == (steps is None):
+        raise ValueError(f"seconds is {seconds} and steps is {steps}, expected one of them")
     changed = {variant.name: variant.of(config) for variant in variants}
-    steps = _steps(changed, seconds, to / "seconds_per_step.json")
+    if seconds is None:
+        each = dict.fromkeys(changed, steps or 0)
+    else:
+        to.mkdir(parents=True, exist_ok=True)
+        each = _steps(changed, seconds, to / "seconds_per_step.json")
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.
         run = copy.deepcopy(of_variant)
         run.seed = seed
-        run.trainer.max_epochs, run.trainer.max_steps = -1, steps[name]
-        run.trainer.check_val_every_n_epoch = steps[name] + 1  # never
+        run.trainer.max_epochs, run.trainer.max_steps = -1, each[name]
+        run.trainer.check_val_every_n_epoch = each[name] + 1  # never
         run.trainer.enable_progress_bar = False
         runs.append((run, to / f"{name.replace(' ', '-')}-{seed}"))
         rows.append(
@@ -144,16 +155,16 @@ def compare(
                 "variant": name,
                 "seed": seed,
                 "learning_rate": run.optim.lr,
-                "steps": steps[name],
+                "steps": each[name],
                 "folder": runs[-1][1],
             }
         )
     for row, report in zip(rows, _reports(runs, jobs), strict=True):
         row["report"] = report
-        errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report["test"].items())
+        errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report.get("test", {}).items())
         print(
             f"{row['variant']}, seed {row['seed']}, learning rate {row['learning_rate']:g},"
-            f" {row['steps']} steps: {errors}",
+            f" {row['steps']} steps: {errors or 'diverged'}",
             flush=True,
         )
     return rows
@@ -163,9 +174,11 @@ def tune(
     config: TrainConfig,
     variants: Iterable[Variant],
     learning_rates: Iterable[float],
-    seconds: float,
     to: Path,
     jobs: int = 1,
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
 ) -> list[Variant]:
     """The variants, each with the learning rate that suits it best.
 
@@ -176,9 +189,9 @@ def tune(
         config: what the variants change; its split must have validation graphs.
         variants: models.
         learning_rates: to try.
-        seconds: for the training of each pair.
         to: folder for the runs.
         jobs: runs at a time.
+        seconds, steps: for the training of each pair, see :func:`compare`.
 
     Raises:
         ValueError: there are no validation graphs.
@@ -194,8 +207,13 @@ def tune(
         Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate})
         for v, rate in product(variants, rates)
     ]
-    rows = compare(config, pairs, [0], seconds, to, jobs)
-    errors = [np.mean([e["mean"] for e in row["report"]["test"].values()]) for row in rows]
+    rows = compare(config, pairs, [0], to, jobs, seconds=seconds, steps=steps)
+    errors = [
+        np.mean([e["mean"] for e in row["report"]["test"].values()])
+        if "test" in row["report"]
+        else np.inf  # it diverged
+        for row in rows
+    ]
     best = np.reshape(errors, (-1, len(rates))).argmin(axis=1)
     return [
         Variant(v.name, {**v.changes, "optim.lr": rates[i]})
@@ -221,14 +239,18 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
         FileExistsError: the folder holds a run with other settings.
     """
     settings, metrics = folder / "config.yaml", folder / "metrics.json"
+    diverged = folder.with_name(f"{folder.name}.diverged.json")
     if settings.exists() and load_config(settings) != config:
         raise FileExistsError(
             f"{folder} holds a run with other settings; remove it, or name another folder"
         )
-    if not metrics.exists():
-        with contextlib.redirect_stdout(io.StringIO()):
-            train(config, folder, resume=settings.exists())
-    report: dict[str, Any] = json.loads(metrics.read_text())
+    if not metrics.exists() and not diverged.exists():
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                train(config, folder, resume=settings.exists())
+        except NonFiniteLossError as error:
+            write_json({"diverged": str(error)}, diverged)
+    report: dict[str, Any] = json.loads((metrics if metrics.exists() else diverged).read_text())
     return report
 
 

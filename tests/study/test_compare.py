@@ -44,7 +44,7 @@ def config(cells_file: Path) -> TrainConfig:
 @pytest.fixture(scope="module")
 def compared(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("compare")
-    return folder, compare(config, VARIANTS, [0, 1], 0.5, folder)
+    return folder, compare(config, VARIANTS, [0, 1], folder, seconds=0.5)
 
 
 def test_every_variant_and_seed_is_trained_for_its_steps(config, compared):
@@ -67,7 +67,7 @@ def test_what_is_finished_is_not_trained_again(config, compared):
     folder, rows = compared
     before = {row["folder"]: (row["folder"] / "metrics.json").stat().st_mtime_ns for row in rows}
     started = time.process_time()
-    again = compare(config, VARIANTS, [0, 1], 0.5, folder)
+    again = compare(config, VARIANTS, [0, 1], folder, seconds=0.5)
     assert time.process_time() - started < 5
     assert [row["report"] for row in again] == [row["report"] for row in rows]
     after = {row["folder"]: (row["folder"] / "metrics.json").stat().st_mtime_ns for row in again}
@@ -78,18 +78,18 @@ def test_another_setting_is_no_finished_run(config, compared):
     folder, _ = compared
     other = Variant("hybrid", {"model.local": "MeshConv", "optim.lr": 6e-3})
     with pytest.raises(FileExistsError, match=r"hybrid-0 holds a run with other settings"):
-        compare(config, [other], [0], 0.5, folder)
+        compare(config, [other], [0], folder, seconds=0.5)
     with pytest.raises(FileExistsError, match=r"small-0 holds a run with other settings"):
-        compare(config, VARIANTS, [0], 5, folder)  # ten times the steps
+        compare(config, VARIANTS, [0], folder, seconds=5)  # ten times the steps
 
 
 def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        one = compare(config, VARIANTS, [1], 0.5, tmp_path / "one", jobs=1)
+        one = compare(config, VARIANTS, [1], tmp_path / "one", jobs=1, seconds=0.5)
         shutil.copy(tmp_path / "one" / "seconds_per_step.json", tmp_path)
-        two = compare(config, VARIANTS, [1], 0.5, tmp_path, jobs=2)
+        two = compare(config, VARIANTS, [1], tmp_path, jobs=2, seconds=0.5)
     finally:
         torch.set_num_threads(threads)
     assert [row["report"]["test"] for row in two] == [row["report"]["test"] for row in one]
@@ -98,7 +98,7 @@ def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
 def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path):
     watched = copy.deepcopy(config)
     watched.data.split = SplitConfig(12, 4, 6, shuffle=False)
-    tuned = tune(watched, VARIANTS, [1e-5, 1e-2], 1, tmp_path)
+    tuned = tune(watched, VARIANTS, [1e-5, 1e-2], tmp_path, seconds=1)
     assert [variant.name for variant in tuned] == ["small", "hybrid"]
     assert [variant.changes["optim.lr"] for variant in tuned] == [1e-2, 1e-2]
     assert tuned[1].changes["model.local"] == "MeshConv"
@@ -109,7 +109,7 @@ def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path)
 
 def test_tuning_without_validation_graphs_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match=r"data\.split\.val is 0"):
-        tune(config, VARIANTS, [1e-2], 1, tmp_path)
+        tune(config, VARIANTS, [1e-2], tmp_path, seconds=1)
 
 
 def test_the_table_has_means_and_deviations_over_the_seeds(compared):

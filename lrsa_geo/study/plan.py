@@ -1,0 +1,143 @@
+"""A study: data sets x models x seeds, in a YAML file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lrsa_geo.nn import MIXERS
+from lrsa_geo.study.compare import Variant
+from lrsa_geo.train import TrainConfig, find_config, parse_config
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, and how; the keys of the YAML file.
+
+    Args:
+        name: of the folder for its runs.
+        data: data sets as for `lrsa-geo train`, each with values to change in its configuration.
+        models: values that make each model, such as ``{model.mixer: transolver}``. The first is
+            the one that the others are tested against.
+        seeds: of the weights and the order of the batches.
+        seconds: processor seconds of each training.
+        steps: optimiser steps of each training, in place of seconds.
+        learning_rates: of which each model gets the best on the validation graphs; empty for those
+            of the configurations.
+        tuning: share of the budget that each learning rate is tried with.
+        quick: the data sets' small variants.
+    """
+
+    name: str
+    data: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    seconds: float | None = None
+    steps: int | None = None
+    learning_rates: tuple[float, ...] = ()
+    tuning: float = 0.4
+    quick: bool = False
+    file: Path = field(default=Path("study.yaml"), compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no study can be made of.
+
+        Raises:
+            ValueError: naming the file, the key and the value.
+        """
+        for what in ("data", "models", "seeds"):
+            if not getattr(self, what):
+                raise ValueError(f"{self.file}: `{what}` is empty")
+        if (self.seconds is None) == (self.steps is None):
+            raise ValueError(f"{self.file}: expected one budget, `seconds` or `steps`")
+        for what in ("seconds", "steps", "tuning"):
+            value = getattr(self, what)
+            if value is not None and not value > 0:
+                raise ValueError(f"{self.file}: `{what}` is {value}, expected more than 0")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"{self.file}: `seeds` holds one twice: {list(self.seeds)}")
+        for name in (self.name, *self.models):
+            if not re.fullmatch(r"\w[\w .,+()-]*", name):
+                raise ValueError(
+                    f"{self.file}: '{name}' is no name for a folder; use letters, digits, space"
+                    " and . , + ( ) -"
+                )
+        folders = [self.folder(data) for data in self.data]
+        if len(set(folders)) < len(folders):
+            raise ValueError(f"{self.file}: two data sets would use one folder: {folders}")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read a YAML file; every configuration in it is checked.
+
+        Raises:
+            ValueError: an unknown key, data set, mixer or value; the message names the file.
+            OSError: the file cannot be read.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not a YAML file ({error})") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}: expected keys such as data, models and seconds")
+        known = set(cls.__dataclass_fields__) - {"file"}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{path}: unknown {', '.join(unknown)}, expected {sorted(known)}")
+        values.setdefault("name", path.stem)
+        lacking = sorted({"data", "models"} - set(values))
+        if lacking:
+            raise ValueError(f"{path}: has no {', '.join(lacking)}")
+        for what in ("data", "models"):
+            entries = values[what]
+            if not isinstance(entries, dict) or not all(
+                isinstance(changes, dict | None) for changes in entries.values()
+            ):
+                raise ValueError(f"{path}: `{what}` is no table of names with values to change")
+            values[what] = {str(name): changes or {} for name, changes in entries.items()}
+        for what in ("seeds", "learning_rates"):
+            if what in values:
+                values[what] = tuple(values[what])
+        study = cls(**values, file=path)
+        for name in study.data:
+            for model in study.models:
+                mixer = study.config(name, model).model.mixer
+                if mixer not in (*MIXERS, "none"):
+                    raise ValueError(
+                        f"{path}: model '{model}': no mixer '{mixer}', expected one of"
+                        f" {', '.join(MIXERS)}, none"
+                    )
+        return study
+
+    def config(self, data: str, model: str | None = None) -> TrainConfig:
+        """The configuration of a data set, with a model if one is named.
+
+        Raises:
+            ValueError: something in it is unknown; the message names the file.
+        """
+        changes = {**self.data[data], **(self.models[model] if model is not None else {})}
+        flags = [f"--{name}={_flag(value)}" for name, value in changes.items()]
+        try:
+            return parse_config([*find_config(data, quick=self.quick), *flags])
+        except ValueError as error:
+            of_model = "" if model is None else f", model '{model}'"
+            raise ValueError(f"{self.file}: data '{data}'{of_model}: {error}") from error
+
+    def folder(self, data: str) -> str:
+        """Name of the folder for the runs on a data set: its name, or that of its file."""
+        return Path(data).stem
+
+    def variants(self) -> list[Variant]:
+        """The models, as changes of a data set's configuration."""
+        return [Variant(name, changes) for name, changes in self.models.items()]
+
+
+def _flag(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

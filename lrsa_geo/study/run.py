@@ -1,0 +1,242 @@
+"""Run a study, and write what came of it: a CSV of all runs, and tables with tests."""
+
+from __future__ import annotations
+
+import csv
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrsa_geo import __version__
+from lrsa_geo.files import atomic_path
+from lrsa_geo.study.compare import compare, tune
+from lrsa_geo.study.plan import Study
+from lrsa_geo.study.statistics import holm, paired
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table says of a model on a field of a data set.
+
+    Attributes:
+        mean, spread: of the error over the seeds; the spread is the standard deviation (n - 1).
+        ratio: the reference's mean error over this one's; None for the reference itself.
+        p_value: of the test against the reference, corrected by Holm over the table's models.
+        best: least mean error of all, in every seed, and by the tests.
+        diverged: seeds whose training did; they are left out of the mean.
+    """
+
+    mean: float
+    spread: float
+    ratio: float | None
+    p_value: float | None
+    best: bool
+    diverged: int
+
+
+Rows = list[dict[str, Any]]
+
+
+def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
+    """Train every model with every seed on every data set, and write the results.
+
+    What is finished is not trained again: an interrupted study goes on where it stopped.
+
+    Args:
+        study: what to compare.
+        folder: gets ``NAME/`` with the runs of each data set, ``results.csv``, ``table.md`` and
+            ``table.tex``.
+        jobs: trainings at a time, each in a process and a thread of its own.
+
+    Returns:
+        The rows of :func:`compare` for each data set.
+
+    Raises:
+        FileExistsError: the folder holds runs with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Rows] = {}
+    for name in study.data:
+        print(f"{name}: {len(study.models)} models, seeds {', '.join(map(str, study.seeds))}")
+        config, variants = study.config(name), study.variants()
+        of_data = folder / study.folder(name)
+        if study.learning_rates:
+            variants = tune(
+                config,
+                variants,
+                study.learning_rates,
+                of_data / "tuning",
+                jobs,
+                seconds=study.seconds and study.seconds * study.tuning,
+                steps=study.steps and max(1, round(study.steps * study.tuning)),
+            )
+        results[name] = compare(
+            config,
+            variants,
+            study.seeds,
+            of_data,
+            jobs,
+            seconds=study.seconds,
+            steps=study.steps,
+        )
+        _write(folder / "results.csv", _csv(results))
+    _write(folder / "table.md", markdown(study, results))
+    _write(folder / "table.tex", latex(study, results))
+    return results
+
+
+def cells(rows: Rows, models: Sequence[str], field: str) -> dict[str, Cell]:
+    """Mean, spread and tests of one field's error, for each model that did not always diverge."""
+    errors, diverged = {}, {}
+    for model in models:
+        reports = [row["report"] for row in rows if row["variant"] == model]
+        whole = [report for report in reports if "diverged" not in report]
+        diverged[model] = len(reports) - len(whole)
+        if whole:
+            per_mesh = [report["test"][field]["per_mesh"] for report in whole]
+            errors[model] = np.array(per_mesh, dtype=float)
+    means = {model: np.nanmean(error, axis=1) for model, error in errors.items()}
+    reference = models[0]
+    tests = {
+        model: paired(errors[reference], error)
+        for model, error in errors.items()
+        if reference in errors and model != reference and error.shape == errors[reference].shape
+    }
+    p_values = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+    best = _best(errors)
+    return {
+        model: Cell(
+            float(mean.mean()),
+            float(mean.std(ddof=1)) if len(mean) > 1 else 0.0,
+            tests[model].ratio if model in tests else None,
+            p_values.get(model),
+            model == best,
+            diverged[model],
+        )
+        for model, mean in means.items()
+    }
+
+
+def _best(errors: dict[str, np.ndarray]) -> str | None:
+    """The model that beats every other one in each seed, and by tests corrected for their number.
+
+    None where no model does, or there is but one.
+    """
+    if len(errors) < 2 or len({error.shape for error in errors.values()}) > 1:
+        return None
+    best = min(errors, key=lambda model: float(np.nanmean(errors[model])))
+    tests = [paired(errors[best], error) for model, error in errors.items() if model != best]
+    corrected = holm([test.p_value for test in tests])
+    clear = all(p < SIGNIFICANT for p in corrected) and all(test.seeds_won == 1 for test in tests)
+    return best if clear else None
+
+
+def markdown(study: Study, results: dict[str, Rows]) -> str:
+    """The study's protocol and a table for each data set, in Markdown."""
+    budget = f"{study.steps:,} steps" if study.steps else f"{study.seconds:g} processor seconds"
+    rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
+    tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
+    lines = [
+        f"# {study.name}",
+        "",
+        f"{budget} for each training; seeds {', '.join(map(str, study.seeds))}; learning rate:"
+        f" {tuned}. The test graphs are touched once, by the model of the last step. Mean relative"
+        " error over the test graphs, ± standard deviation over the seeds. p: Wilcoxon's"
+        f" signed-rank test over the test graphs against {next(iter(study.models))}, errors"
+        " averaged over the seeds, corrected by Holm. Bold: best by such tests against every other"
+        " model, and in each seed.",
+        "",
+        f"lrsa_geo {__version__}, torch {torch.__version__}, {platform.processor() or 'processor'}"
+        f" ({platform.machine()}), {date.today().isoformat()}.",
+    ]
+    for data, rows in results.items():
+        lines += ["", f"## {data}", ""]
+        fields = _fields(rows)
+        head = ["model", "parameters", "steps", "learning rate"]
+        for field in fields:
+            head += [field, "p"]
+        lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        columns = {field: cells(rows, list(study.models), field) for field in fields}
+        for model in study.models:
+            first = next(row for row in rows if row["variant"] == model)
+            parameters = first["report"].get("parameters")
+            line = [model, f"{parameters:,}" if parameters else ""]
+            line += [f"{first['steps']:,}", f"{first['learning_rate']:g}"]
+            for field in fields:
+                line += _shown(columns[field].get(model))
+            lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def latex(study: Study, results: dict[str, Rows]) -> str:
+    """Models against data sets, with booktabs' rules."""
+    columns = [(data, field) for data, rows in results.items() for field in _fields(rows)]
+    lines = [
+        r"\begin{tabular}{l" + "r" * len(columns) + "}",
+        r"\toprule",
+        " & ".join(["model", *(_escaped(f"{d}: {f}") for d, f in columns)]) + r" \\",
+        r"\midrule",
+    ]
+    each = {(d, f): cells(results[d], list(study.models), f) for d, f in columns}
+    for model in study.models:
+        line = [_escaped(model)]
+        for column in columns:
+            cell = each[column].get(model)
+            if cell is None:
+                line.append("diverged")
+                continue
+            text = rf"{cell.mean:.4f} \pm {cell.spread:.4f}"
+            line.append(rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$")
+        lines.append(" & ".join(line) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _shown(cell: Cell | None) -> list[str]:
+    if cell is None:
+        return ["diverged", ""]
+    text = f"{cell.mean:.4f} ± {cell.spread:.4f}"
+    text = f"**{text}**" if cell.best else text
+    if cell.diverged:
+        text += f" ({cell.diverged} diverged)"
+    return [text, "" if cell.p_value is None else f"{cell.p_value:.2g}"]
+
+
+def _fields(rows: Rows) -> list[str]:
+    whole = [row["report"] for row in rows if "diverged" not in row["report"]]
+    return list(whole[0]["test"]) if whole else []
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
+
+
+def _csv(results: dict[str, Rows]) -> Iterable[list[Any]]:
+    yield ["data", "model", "seed", "learning_rate", "steps", "parameters", "seconds", "field",
+           "mean", "median", "worst", "diverged", "folder"]  # fmt: skip
+    for data, rows in results.items():
+        for row in rows:
+            report = row["report"]
+            start = [data, row["variant"], row["seed"], row["learning_rate"], row["steps"]]
+            if "diverged" in report:
+                yield [*start, "", "", "", "", "", "", report["diverged"], row["folder"]]
+                continue
+            for field, error in report["test"].items():
+                figures = [error[name] for name in ("mean", "median", "worst")]
+                seconds = report["seconds"]["train"]
+                yield [*start, report["parameters"], seconds, field, *figures, "", row["folder"]]
+
+
+def _write(path: Path, content: str | Iterable[list[Any]]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        if isinstance(content, str):
+            file.write(content)
+        else:
+            csv.writer(file).writerows(content)

@@ -1,0 +1,166 @@
+"""Studies from a YAML file: what is wrong in one, what one writes, interrupted and continued."""
+
+from __future__ import annotations
+
+import csv
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrsa_geo.cli import main
+from lrsa_geo.study import Study
+from lrsa_geo.study.run import cells, latex, markdown
+
+STUDY = """
+name: tiny
+data:
+  DATA:
+    data.split: {train: 12, val: 4, test: 6, shuffle: false}
+    data.nodes_per_graph: 60
+    model.channels: 8
+    model.depth: 1
+    model.heads: 2
+    model.num_latents: 3
+models:
+  LRSA: {model.mixer: lrsa}
+  FLARE: {model.mixer: flare}
+seeds: [0, 1]
+steps: 3
+"""
+
+
+@pytest.fixture
+def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("DATA", str(cells_file)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds: [0, 1]", "seed: [0]"), "unknown seed, expected"),
+        (("steps: 3", "steps: 3\nseconds: 2"), "expected one budget"),
+        (("steps: 3", ""), "expected one budget"),
+        (("steps: 3", "steps: 0"), "`steps` is 0"),
+        (("seeds: [0, 1]", "seeds: [1, 1]"), "`seeds` holds one twice"),
+        (("seeds: [0, 1]", "seeds: []"), "`seeds` is empty"),
+        (("model.mixer: flare", "model.mixer: flair"), "no mixer 'flair', expected one of flare"),
+        (("model.depth: 1", "model.deep: 1"), "data .*deep"),
+        (("data.nodes_per_graph: 60", "data.nodes_per_graph: many"), "nodes_per_graph"),
+        (("models:", "modles:"), "unknown modles"),
+        (("LRSA:", "../LRSA:"), "'../LRSA' is no name for a folder"),
+        (("name: tiny", "name: [tiny"), "not a YAML file"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file(study, change, message, capsys):
+    study.write_text(study.read_text().replace(*change))
+    with pytest.raises(ValueError, match=message) as caught:
+        Study.load(study)
+    assert "study.yaml" in str(caught.value)
+    assert main(["compare", str(study)]) == 1
+    assert not Path("runs").exists()
+    assert str(caught.value) in capsys.readouterr().err
+
+
+def test_an_unknown_data_set_is_named(study):
+    study.write_text(STUDY.replace("DATA", "elasticty"))
+    with pytest.raises(ValueError, match="did you mean 'elasticity'"):
+        Study.load(study)
+
+
+def test_a_study_is_interrupted_and_goes_on(study, capsys, monkeypatch):
+    module = import_module("lrsa_geo.study.compare")
+
+    whole = module.train
+    started = []
+
+    def interrupted(config, folder, **more):
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        started.append(folder)
+        return whole(config, folder, **more)
+
+    monkeypatch.setattr(module, "train", interrupted)
+    assert main(["compare", str(study)]) == 130
+    assert not Path("runs/studies/tiny/table.md").exists()
+    monkeypatch.setattr(module, "train", whole)
+    assert main(["compare", str(study)]) == 0
+    out = capsys.readouterr().out
+    table = Path("runs/studies/tiny/table.md").read_text()
+    assert table in out
+    with open("runs/studies/tiny/results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2  # models, seeds, fields
+    for row in rows:
+        metrics = json.loads((Path(row["folder"]) / "metrics.json").read_text())
+        assert float(row["mean"]) == metrics["test"][row["field"]]["mean"]
+        assert row["steps"] == "3"
+    of_lrsa = [float(row["mean"]) for row in rows if row["model"] == "LRSA"][::2]
+    assert f"{np.mean(of_lrsa):.4f} ± {np.std(of_lrsa, ddof=1):.4f}" in table
+
+
+def test_a_training_that_diverges_is_kept_and_marked(study, capsys):
+    text = study.read_text().replace("model.mixer: flare", "model.mixer: flare, optim.lr: 1.0e+30")
+    study.write_text(text)
+    assert main(["compare", str(study)]) == 0
+    table = Path("runs/studies/tiny/table.md").read_text()
+    line = next(line for line in table.splitlines() if line.startswith("| FLARE"))
+    assert line.count("diverged") == 2  # both fields
+    assert len(list(Path("runs/studies/tiny").rglob("FLARE-*.diverged.json"))) == 2
+    assert "nan" not in table
+    assert "diverged" in Path("runs/studies/tiny/table.tex").read_text()
+
+
+def rows_of(errors: dict[str, np.ndarray]) -> list[dict]:
+    return [
+        {
+            "variant": model,
+            "seed": seed,
+            "steps": 5,
+            "learning_rate": 0.01,
+            "report": {
+                "parameters": 1000,
+                "test": {"p_x": {"mean": float(e.mean()), "per_mesh": e.tolist()}},
+            },
+        }
+        for model, of_seeds in errors.items()
+        for seed, e in enumerate(of_seeds)
+    ]
+
+
+def made_study(*models: str) -> Study:
+    return Study("made", {"d": {}}, {model: {} for model in models}, steps=5)
+
+
+def test_bold_is_what_wins_in_every_seed_and_by_the_tests():
+    rng = np.random.default_rng(0)
+    base = rng.random((3, 30)) + 1
+    clear = {"A": base, "B": base + 0.1 + 0.01 * rng.random((3, 30)), "C": base + 0.3}
+    found = cells(rows_of(clear), list(clear), "p_x")
+    assert [cell.best for cell in found.values()] == [True, False, False]
+    assert found["A"].p_value is None
+    assert max(found["B"].p_value, found["C"].p_value) < 1e-4
+    assert found["B"].ratio < 1
+
+    lost_once = {"A": base, "B": base + np.array([[0.3], [0.3], [-0.2]])}
+    assert not any(cell.best for cell in cells(rows_of(lost_once), list(lost_once), "p_x").values())
+    noise = {"A": base, "B": base + 0.5 * rng.normal(size=(3, 30))}
+    assert not any(cell.best for cell in cells(rows_of(noise), list(noise), "p_x").values())
+
+
+def test_the_tables_show_the_same_figures():
+    rng = np.random.default_rng(1)
+    base = rng.random((3, 30)) + 1
+    rows = rows_of({"LR_SA": base, "B": base + 0.3})
+    study = made_study("LR_SA", "B")
+    text, tex = markdown(study, {"d": rows}), latex(study, {"d": rows})
+    mean, spread = base.mean(), base.mean(1).std(ddof=1)
+    assert f"**{mean:.4f} ± {spread:.4f}**" in text
+    assert rf"\mathbf{{{mean:.4f} \pm {spread:.4f}}}" in tex
+    assert r"LR\_SA" in tex
+    assert r"d: p\_x" in tex
