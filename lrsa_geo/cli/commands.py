@@ -141,11 +141,18 @@ def _predict(argv: list[str]) -> None:
         "    OUT itself if that ends in .vtu, .vtk or .xdmf and there is one; or\n"
         "  FILE.h5:NUMBER, a graph of a MeshStore.\n"
         "A result holds the mesh with its own fields, F_predicted for each predicted field F, and\n"
-        "F_error where the truth is known.",
+        "where the truth is known F_error = F_predicted - F; they replace those of an earlier\n"
+        "prediction. A run that was stopped predicts from its last checkpoint. An earlier result\n"
+        "at OUT is replaced, another file only with --overwrite, the meshes that are read never.",
     )
-    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument("run", type=str, help="run folder, or a model.safetensors")
     parser.add_argument("input", type=str, nargs="+", help="mesh files or FILE.h5:NUMBER")
     parser.add_argument("-o", "--output", type=str, required=True, help="folder, or a mesh file")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files at OUT that are no results of predict",
+    )
     add_file_arguments(parser, step=None)
     values = parser.parse_args(argv)
     file, _, number = values.input[0].rpartition(":")
@@ -154,7 +161,14 @@ def _predict(argv: list[str]) -> None:
         raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
     surrogate = load_surrogate(Path(values.run))
     if graph_of_store:
-        results = iter([predict_graph(surrogate, MeshStore(file), int(number), values.output)])
+        store = MeshStore(file)
+        results = iter(
+            [
+                predict_graph(
+                    surrogate, store, int(number), values.output, overwrite=values.overwrite
+                )
+            ]
+        )
     else:
         results = predict_files(
             surrogate,
@@ -163,8 +177,11 @@ def _predict(argv: list[str]) -> None:
             table=CondTable.read(values.cond) if values.cond else None,
             step=values.step,
             skip_bad=values.skip_bad,
+            overwrite=values.overwrite,
         )
     for result in results:
+        for clause in result.outside:
+            print(f"warning: {result.output}: outside of the training: {clause}", file=sys.stderr)
         errors = ", ".join(f"{name} {error:.4f}" for name, error in result.errors.items())
         print(
             f"{result.output}: {result.num_nodes} nodes" + (f"; error {errors}" if errors else "")

@@ -7,7 +7,9 @@ from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_mesh
+from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
@@ -22,6 +24,7 @@ from lrsa_geo.data.split import (
     together,
 )
 from lrsa_geo.data.store import MeshStore, StoreError, migrate
+from lrsa_geo.data.units import conversion
 
 __all__ = [
     "CondTable",
@@ -29,7 +32,9 @@ __all__ = [
     "GraphReader",
     "MeshStore",
     "Mirror",
+    "MismatchError",
     "Normalizer",
+    "Ranges",
     "Split",
     "SplitConfig",
     "SplitRule",
@@ -37,12 +42,14 @@ __all__ = [
     "StoreError",
     "check_store",
     "collect",
+    "conversion",
     "describe",
     "describe_mesh",
     "fill_parts",
     "geometry_keys",
     "group_numbers",
     "make_split",
+    "match_store",
     "migrate",
     "node_spacing",
     "octaves_for",

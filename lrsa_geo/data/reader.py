@@ -59,6 +59,7 @@ class GraphReader:
         dim: dimension of the positions, 2 or 3; 0 for any.
         merge_nodes: greatest distance between nodes that are made one, in the file's units; None
             to leave them.
+        of_cells: targets that the files hold on cells, where predictions go as well.
     """
 
     inputs: Fields = ()
@@ -68,6 +69,7 @@ class GraphReader:
     step: int = 0
     dim: int = 0
     merge_nodes: float | None = None
+    of_cells: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
@@ -76,6 +78,7 @@ class GraphReader:
             **{name: [field.to_dict() for field in listed] for name, listed in fields.items()},
             **{"boundary": self.boundary, "step": self.step, "dim": self.dim},
             **({} if self.merge_nodes is None else {"merge_nodes": self.merge_nodes}),
+            **({"of_cells": list(self.of_cells)} if self.of_cells else {}),
         }
 
     @classmethod
@@ -86,8 +89,8 @@ class GraphReader:
             for name in ("inputs", "targets", "cond")
         }
         others = (values.get("boundary", ""), values.get("step", 0), values.get("dim", 0))
-        merge = values.get("merge_nodes")
-        return cls(fields["inputs"], fields["targets"], fields["cond"], *others, merge)
+        merge, of_cells = values.get("merge_nodes"), tuple(values.get("of_cells", ()))
+        return cls(fields["inputs"], fields["targets"], fields["cond"], *others, merge, of_cells)
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -224,14 +227,16 @@ def reader_for(
             components = tuple(a + b for a in _AXES[2] for b in _AXES[2])
         return Field(name, unit, components)
 
+    described = tuple(describe(name, False) for name in targets)
     reader = GraphReader(
         tuple(describe(name, True) for name in inputs),
-        tuple(describe(name, False) for name in targets),
+        described,
         tuple(Field(*split_unit(name)) for name in cond),
         boundary,
         step,
         mesh.pos.shape[1],
         merge_nodes,
+        tuple(field.name for field in described if field.name not in mesh.point_data),
     )
     for kind, fields in (("input", reader.inputs), ("target", reader.targets)):
         names = [field.name for field in fields]

@@ -26,11 +26,12 @@ from lrsa_geo.train.predict import (
     predict,
     predict_files,
     predict_graph,
-    result_fields,
 )
 from lrsa_geo.train.processes import followed_folder
+from lrsa_geo.train.results import result_fields
 from lrsa_geo.train.run import Interrupted, Run, write_json
-from lrsa_geo.train.surrogate import ModelConfig, Signature, Surrogate, layout_of
+from lrsa_geo.train.signature import Signature
+from lrsa_geo.train.surrogate import ModelConfig, Surrogate, layout_of
 
 __all__ = [
     "LOSSES",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrsa_geo.data import MeshStore
+from lrsa_geo.data import MeshStore, match_store
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.objective import Objective
@@ -39,7 +39,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
     run = Run(folder)
     surrogate = load_surrogate(folder)
     config = load_config(run.config)
-    store = prepare_store(config.data)
+    store = match_store(prepare_store(config.data), surrogate.signature.fields)
     objective = surrogate.objective(config.objective)
     arrays = surrogate.arrays + objective.arrays
     loaders = StoreDataModule(

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lrsa_geo.data import match_store
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
 from lrsa_geo.train.evaluate import evaluate
@@ -91,8 +92,13 @@ class _Training:
         store = self.processes.in_turn(lambda: prepare_store(config.data))
         self.seconds = {"data": time.monotonic() - started}
         lightning.seed_everything(config.seed, verbose=False)
-        graphs = training_graphs(config.data, store)
-        self.surrogate = Surrogate.for_training(config.model, store, graphs)
+        kept = Run(Path(place)).state().get("surrogate") if self._goes_on() else None
+        if kept is None:
+            graphs = training_graphs(config.data, store)
+            self.surrogate = Surrogate.for_training(config.model, store, graphs)
+        else:  # the store may have been made anew meanwhile, with other columns
+            self.surrogate = Surrogate.like(kept)
+            store = match_store(store, self.surrogate.signature.fields)
         self.module = SurrogateModule(self.surrogate, config.optim, config.objective)
         self.module.new_optimizer()
         arrays = self.surrogate.arrays + self.module.objective.arrays
@@ -100,6 +106,9 @@ class _Training:
             store, config.data, arrays, config.seed, partial(layout_of, config=config.model)
         )
         self.loaders.check()
+
+    def _goes_on(self) -> bool:
+        return self.resume and Run(Path(self.place)).checkpoint.exists()
 
     def _check_place(self) -> None:
         if not self.resume:
@@ -130,7 +139,7 @@ class _Training:
             self.trainer.fit(
                 self.module,
                 datamodule=self.loaders,
-                ckpt_path=run.checkpoint if self.resume and run.checkpoint.exists() else None,
+                ckpt_path=run.checkpoint if self._goes_on() else None,
                 weights_only=True,
             )
         if not self.processes.first:

@@ -110,8 +110,9 @@ class SurrogateModule(lightning.LightningModule):
         self._planned = last
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the step at which the schedule ends."""
+        """Keep the step at which the schedule ends, and what prediction needs to be told."""
         checkpoint["last_step"] = self._planned
+        checkpoint["surrogate"] = self.surrogate.about()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the step at which the schedule was to end."""

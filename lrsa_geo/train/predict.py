@@ -6,29 +6,66 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import CondTable, MeshStore
-from lrsa_geo.mesh import WRITTEN_SUFFIXES, Field, MeshError, column_slices, with_edges, write_mesh
+from lrsa_geo.data import CondTable, MeshStore, match_store
+from lrsa_geo.mesh import MeshError, with_edges
 from lrsa_geo.train.objective import relative_l2
+from lrsa_geo.train.results import check_outputs, is_one_file, output_files, write_result
 from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
 
 
 def load_surrogate(folder: Path) -> Surrogate:
-    """The trained model of a run folder.
+    """The trained model of a run folder, or of a ``model.safetensors``.
+
+    A run that was stopped has the weights of its last checkpoint; that is said on the standard
+    error.
 
     Raises:
-        FileNotFoundError: the run has no finished model.
+        FileNotFoundError: the run has neither.
+        ValueError: the file cannot be read.
     """
+    if Path(folder).suffix == ".safetensors" and Path(folder).is_file():
+        return Surrogate.load(folder)
     run = Run(Path(folder))
-    if not run.model.exists():
-        hint = "train it to the end with --resume" if run.config.exists() else "not a run"
+    if run.has_model():
+        return Surrogate.load(run.model)
+    if not run.checkpoint.exists():
+        hint = (
+            "no epoch was finished; train it with --resume" if run.config.exists() else "not a run"
+        )
         raise FileNotFoundError(f"{run.model} does not exist: {hint}")
-    return Surrogate.load(run.model)
+    state = run.state()
+    surrogate = Surrogate.of(_about(run, state), _weights(state))
+    print(
+        f"{run.path}: not trained to the end; these are the weights after {run.share_done()}",
+        file=sys.stderr,
+    )
+    return surrogate
+
+
+def _about(run: Run, state: dict[str, Any]) -> dict[str, Any]:
+    if "surrogate" not in state:
+        raise ValueError(
+            f"{run.checkpoint}: of a version that kept no field names in it; go on with"
+            f" `lrsa-geo train {run.config} --resume --run {run.path}`, which makes the model"
+        )
+    about: dict[str, Any] = state["surrogate"]
+    return about
+
+
+def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    prefix = "surrogate."
+    return {
+        name.removeprefix(prefix): values
+        for name, values in state["state_dict"].items()
+        if name.startswith(prefix)
+    }
 
 
 def predict(surrogate: Surrogate, data: Data) -> Tensor:
@@ -51,21 +88,6 @@ def predict(surrogate: Surrogate, data: Data) -> Tensor:
         return surrogate(data)
 
 
-def result_fields(prediction: Tensor, data: Data, fields: Iterable[Field]) -> dict[str, Tensor]:
-    """Named node fields for a mesh file: the prediction and, where truth is known, the error.
-
-    ``von_mises`` is the truth, ``von_mises_predicted`` and ``von_mises_error`` what they say.
-    """
-    result = {}
-    for name, columns in column_slices(fields).items():
-        guess = prediction[:, columns]
-        result[f"{name}_predicted"] = guess
-        if data.get("y") is not None:
-            result[name] = data.y[:, columns]
-            result[f"{name}_error"] = guess - data.y[:, columns]
-    return {name: values.squeeze(1) for name, values in result.items()}
-
-
 @dataclass(frozen=True)
 class Prediction:
     """A prediction that was written.
@@ -74,28 +96,50 @@ class Prediction:
         output: mesh file.
         num_nodes: its nodes.
         errors: relative L2 of each field, empty where the truth is not known.
+        outside: what of the case lies outside of what was trained on, a clause for each.
     """
 
     output: Path
     num_nodes: int
     errors: dict[str, float] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
 
 
 def predict_graph(
-    surrogate: Surrogate, store: MeshStore, number: int, output: str | Path
+    surrogate: Surrogate,
+    store: MeshStore,
+    number: int,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
 ) -> Prediction:
     """Predict a graph of a store and write it to a mesh file.
 
+    The columns of the store are found by the names of the model's fields and converted to their
+    units.
+
+    Args:
+        surrogate: what predicts.
+        store: has its fields.
+        number: of the graph.
+        output: a folder, which gets ``STORE-NUMBER.vtu``; or the mesh file.
+        overwrite: replace that file even if it is no earlier result.
+
     Raises:
-        ValueError: there is no such graph.
+        ValueError: there is no such graph, the store lacks a field, or the place is taken.
         MeshError: the file cannot be written.
     """
     if not 0 <= number < len(store):
         raise ValueError(
             f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
         )
+    store = match_store(store, surrogate.signature.fields, truth=False)
+    target = Path(output)
+    if not is_one_file(target, 1):
+        target /= f"{Path(store.path).stem}-{number}.vtu"
+    check_outputs([str(store.path)], [target], surrogate.signature.fields["y"], overwrite)
     data = store[number]
-    return _write(surrogate, data, data, Path(output))
+    return _written(surrogate, data, data, predict(surrogate, data), target)
 
 
 def predict_files(
@@ -106,11 +150,12 @@ def predict_files(
     table: CondTable | None = None,
     step: int | None = None,
     skip_bad: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[Prediction]:
     """Predict the fields of mesh files, one after the other.
 
     Each result is the mesh with its own fields, the predicted ones and, where the file has the
-    truth, their errors.
+    truth, their errors (see :func:`result_fields`).
 
     Args:
         surrogate: its inputs are looked for in the files by name.
@@ -119,25 +164,16 @@ def predict_files(
         table: parameters of the files, if the surrogate reads some.
         step: of a time series; by default that of the training.
         skip_bad: report files that cannot be used on the standard error and go on.
+        overwrite: replace files that are no earlier results, too; never the meshes themselves.
 
     Raises:
-        MeshError: a file cannot be read or lacks a field, and ``skip_bad`` is false; or one row of
-            the table fits several files.
-        ValueError: two files would be written to one place.
+        MeshError: a file cannot be read, lacks a field or something else that the model reads, and
+            ``skip_bad`` is false; or one row of the table fits several files.
+        ValueError: two files would be written to one place, or to one that is taken.
     """
     files = list(files)
-    is_file = len(files) == 1 and Path(output).suffix.lower() in WRITTEN_SUFFIXES
-    names = {file: Path(file).stem for file in files}
-    if len(set(names.values())) < len(names):  # one/a.vtu and two/a.vtu
-        names = {file: "_".join(Path(file).with_suffix("").parts).strip("/._") for file in files}
-    targets = {
-        file: Path(output) if is_file else Path(output) / f"{name}.vtu"
-        for file, name in names.items()
-    }
-    if len(set(targets.values())) < len(targets) or any(
-        target.exists() and target.samefile(file) for file, target in targets.items()
-    ):
-        raise ValueError(f"{output}: results would overwrite each other or their meshes")
+    targets = output_files(files, Path(output))
+    check_outputs(files, list(targets.values()), surrogate.signature.fields["y"], overwrite)
     if table is not None:
         table.check(files)
     reader = surrogate.signature.reader_of(step)
@@ -149,25 +185,42 @@ def predict_files(
                     f"{file}: has positions in {data.pos.shape[1]} dimensions, the model was"
                     f" trained in {surrogate.signature.pos_dim}"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield _write(surrogate, data, mesh, target)
-        except MeshError as error:
+            guess = _predicted(surrogate, data, file)
+        except Exception as error:  # whatever is wrong with a file
             if not skip_bad:
-                raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
-            print(f"left out: {error}", file=sys.stderr)
+                if isinstance(error, MeshError):
+                    raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
+                raise
+            print(f"left out: {_with_name(error, file)}", file=sys.stderr)
+            continue
+        yield _written(surrogate, data, mesh, guess, target)
 
 
-def _write(surrogate: Surrogate, data: Data, mesh: Data, output: Path) -> Prediction:
-    fields = surrogate.signature.fields["y"]
-    guess = predict(surrogate, data)
-    result = result_fields(guess, data, fields)
-    known = mesh.get("point_data") or {}
-    write_mesh(output, mesh, {n: values for n, values in result.items() if n not in known})
+def _predicted(surrogate: Surrogate, data: Data, file: str) -> Tensor:
+    try:
+        return predict(surrogate, data)
+    except ValueError as error:
+        hint = ""
+        if "boundary" in str(error) and data.get("boundary") is None:
+            hint = " (a point cloud has no boundary: give a mesh with cells)"
+        raise MeshError(f"{file}: {error}{hint}") from error
+
+
+def _with_name(error: Exception, file: str) -> str:
+    text = str(error) or type(error).__name__
+    return text if file in text else f"{file}: {type(error).__name__}: {text}"
+
+
+def _written(
+    surrogate: Surrogate, data: Data, mesh: Data, guess: Tensor, output: Path
+) -> Prediction:
+    write_result(surrogate, data, mesh, guess, output)
+    ranges = surrogate.signature.ranges
+    outside = [] if ranges is None else ranges.outside(data)
     if data.get("y") is None:
-        return Prediction(output, len(data.pos))
+        return Prediction(output, len(data.pos), outside=outside)
+    fields = surrogate.signature.fields["y"]
     graph = torch.zeros(len(data.pos), dtype=torch.long)
-    rms = surrogate.normalizer.y_rms
-    errors = relative_l2(guess, data.y, graph, 1, fields, rms=rms)[0]
-    return Prediction(
-        output, len(data.pos), {f.name: float(e) for f, e in zip(fields, errors, strict=True)}
-    )
+    errors = relative_l2(guess, data.y, graph, 1, fields, rms=surrogate.normalizer.y_rms)[0]
+    by_name = {f.name: float(e) for f, e in zip(fields, errors, strict=True)}
+    return Prediction(output, len(data.pos), by_name, outside)

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -179,8 +180,37 @@ class Run:
         """Epochs and optimiser steps that the checkpoint has behind it."""
         if not self.checkpoint.exists():
             return 0, 0
-        state: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
+        state = self.state()
         return state["epoch"] + 1, state["global_step"]
+
+    def state(self) -> dict[str, Any]:
+        """What the checkpoint holds.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError, OSError, KeyError) as error:
+            raise ValueError(
+                f"{self.checkpoint}: a damaged checkpoint ({type(error).__name__}), from which"
+                " nothing can go on; start a new run"
+            ) from error
+        return state
+
+    def has_model(self) -> bool:
+        """Whether there is a trained model, and no checkpoint of a training that went on since."""
+        if not self.model.exists():
+            return False
+        if self.metrics.exists() or not self.checkpoint.exists():
+            return True
+        return self.model.stat().st_mtime_ns >= self.checkpoint.stat().st_mtime_ns
+
+    def share_done(self) -> str:
+        """How far the checkpoint is, such as "12 of 100 epochs"."""
+        epochs = self.progress()[0]
+        limit = load_config(self.config).trainer.max_epochs
+        return f"{epochs} of {limit} epochs" if limit > 0 else f"{epochs} epochs"
 
     def finish(self, report: dict[str, Any]) -> None:
         """Keep the figures: the run is finished."""
@@ -200,14 +230,15 @@ class Run:
     def interrupted(self) -> Interrupted:
         """What to tell who pressed Ctrl-C."""
         again = f"lrsa-geo train {self.config} --resume --run {self.path}"
-        if self.model.exists() and not self.metrics.exists():
+        if self.has_model() and not self.metrics.exists():
             return Interrupted(f"the trained model is kept; `{again}` tests it")
         epochs = self.progress()[0]
         if not epochs:
             return Interrupted("no epoch was finished, so nothing was kept; start again")
-        limit = load_config(self.config).trainer.max_epochs
-        of = f" of {limit}" if limit > 0 else ""
-        return Interrupted(f"{epochs}{of} epochs are kept in {self.checkpoint}; `{again}` goes on")
+        return Interrupted(
+            f"{self.share_done()} are kept in {self.checkpoint}; `{again}` goes on, `lrsa-geo"
+            f" predict {self.path}` takes them as they are"
+        )
 
     @classmethod
     def named(cls, name: str, root: str | Path = "runs") -> list[Run]:

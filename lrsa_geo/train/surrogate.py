@@ -16,14 +16,14 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
-from lrsa_geo.data import GraphReader, MeshStore, Normalizer, octaves_for, spacing_of
+from lrsa_geo.data import MeshStore, Normalizer, octaves_for, spacing_of
 from lrsa_geo.files import atomic_path
-from lrsa_geo.mesh import Field, Fields, total_width, with_edges, with_query_points
+from lrsa_geo.mesh import total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
+from lrsa_geo.train.signature import Signature
 
 FORMAT = "lrsa_geo.Surrogate"
-READER = GraphReader(boundary="boundary")  # of a store that was not made of mesh files
 VERSION = 2  # 1 had no reader and no size of the targets
 
 
@@ -45,47 +45,6 @@ class ModelConfig(OperatorConfig):
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a surrogate reads and predicts.
-
-    Args:
-        pos_dim: D.
-        fields: columns of ``x``, ``y`` and ``cond``.
-        num_markers: kinds of boundary marker, 0 if it does not read them.
-        reader: how a mesh file becomes a graph like those of the training: time step, field of the
-            markers.
-    """
-
-    pos_dim: int
-    fields: dict[str, Fields]
-    num_markers: int = 0
-    reader: GraphReader = READER
-
-    @classmethod
-    def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
-        """The signature of a model for the graphs of a store."""
-        markers = 0
-        if model.use_boundary and "boundary" in store.arrays:
-            markers = int(store.read("boundary").max()) + 1
-        read = ("x", "y", "cond") if model.use_features else ("y", "cond")
-        fields = {array: f for array, f in store.fields.items() if array in read}
-        pos_dim = store[0].pos.shape[1]
-        return cls(pos_dim, fields, markers, store.reader or READER)
-
-    def reader_of(self, step: int | None = None) -> GraphReader:
-        """Reads what the surrogate reads; at another time step if one is given."""
-        return replace(
-            self.reader,
-            inputs=self.fields.get("x", ()),
-            targets=self.fields["y"],
-            cond=self.fields.get("cond", ()),
-            boundary=self.reader.boundary if self.num_markers else "",
-            step=self.reader.step if step is None else step,
-            dim=0,  # predict_files tells it in other words
-        )
 
 
 class Surrogate(nn.Module):
@@ -127,6 +86,9 @@ class Surrogate(nn.Module):
         if config.fourier_octaves == "auto":
             spacing = spacing_of(store, graphs) / float(normalizer.pos.scale.max())
             config = replace(config, fourier_octaves=octaves_for(spacing))
+        signature = signature.with_ranges(
+            store, graphs, relative_positions=config.relative_positions
+        )
         surrogate = cls(config, signature)
         surrogate.normalizer = normalizer
         return surrogate
@@ -224,24 +186,31 @@ class Surrogate(nn.Module):
             )
         return one_hot(boundary.long(), known).float()
 
-    def save(self, path: str | Path) -> None:
-        """Write weights, configuration, normalisation and field names to one safetensors file."""
-        about = {
+    def about(self) -> dict[str, Any]:
+        """Configuration and signature, in plain types: with the weights, all that there is."""
+        return {
             "format": FORMAT,
             "version": VERSION,
             "config": asdict(self.config),
-            "signature": {
-                "pos_dim": self.signature.pos_dim,
-                "num_markers": self.signature.num_markers,
-                "reader": self.signature.reader.to_dict(),
-                "fields": {
-                    array: [field.to_dict() for field in fields]
-                    for array, fields in self.signature.fields.items()
-                },
-            },
+            "signature": self.signature.to_dict(),
         }
+
+    @classmethod
+    def of(cls, about: dict[str, Any], weights: dict[str, Tensor]) -> Surrogate:
+        """The surrogate of which :meth:`about` told, with its weights; ready to predict."""
+        model = cls.like(about)
+        model.load_state_dict(weights)
+        return model.eval()
+
+    @classmethod
+    def like(cls, about: dict[str, Any]) -> Surrogate:
+        """An untrained surrogate like the one of which :meth:`about` told."""
+        return cls(ModelConfig(**about["config"]), Signature.from_dict(about["signature"]))
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, configuration, normalisation and field names to one safetensors file."""
         with atomic_path(path) as temporary:
-            save_file(self.state_dict(), temporary, {"lrsa_geo": json.dumps(about)})
+            save_file(self.state_dict(), temporary, {"lrsa_geo": json.dumps(self.about())})
 
     @classmethod
     def load(cls, path: str | Path) -> Surrogate:
@@ -260,9 +229,7 @@ class Surrogate(nn.Module):
             raise ValueError(f"{path}: a safetensors file, but not of a lrsa_geo model")
         if about["version"] > VERSION:
             raise ValueError(f"{path}: version {about['version']}, this library reads {VERSION}")
-        model = cls(ModelConfig(**about["config"]), _signature_from(about["signature"]))
-        model.load_state_dict(weights)
-        return model.eval()
+        return cls.of(about, weights)
 
 
 def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
@@ -279,13 +246,3 @@ def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
         edge_index=data.edge_index if config.local else None,
         measure=measure,
     )
-
-
-def _signature_from(values: dict[str, Any]) -> Signature:
-    fields = {
-        array: tuple(Field.from_dict(field) for field in fields)
-        for array, fields in values["fields"].items()
-    }
-    old = {"boundary": values.get("marker_field", "boundary")}  # of version 1
-    reader = GraphReader.from_dict(values.get("reader", old))
-    return Signature(values["pos_dim"], fields, values["num_markers"], reader)

@@ -161,8 +161,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_an_unbroken_run(cells_file,
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "model.safetensors").exists()
-    with pytest.raises(FileNotFoundError, match="train it to the end with --resume"):
-        load_surrogate(folder)
+    assert isinstance(load_surrogate(folder), Surrogate)  # that of the last checkpoint
     with pytest.raises(FileExistsError, match="holds a run already"):
         train(config, folder)
 

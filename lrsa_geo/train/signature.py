@@ -1,0 +1,87 @@
+"""What a surrogate reads and predicts, as it is kept beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lrsa_geo.data import GraphReader, MeshStore, Ranges
+from lrsa_geo.mesh import Field, Fields
+
+if TYPE_CHECKING:
+    from lrsa_geo.train.surrogate import ModelConfig
+
+READER = GraphReader(boundary="boundary")  # of a store that was not made of mesh files
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a surrogate reads and predicts.
+
+    Args:
+        pos_dim: D.
+        fields: columns of ``x``, ``y`` and ``cond``.
+        num_markers: kinds of boundary marker, 0 if it does not read them.
+        reader: how a mesh file becomes a graph like those of the training: time step, field of the
+            markers.
+        ranges: what the training graphs spanned; None in models that did not note it.
+    """
+
+    pos_dim: int
+    fields: dict[str, Fields]
+    num_markers: int = 0
+    reader: GraphReader = READER
+    ranges: Ranges | None = None
+
+    @classmethod
+    def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
+        """The signature of a model for the graphs of a store, without ranges."""
+        markers = 0
+        if model.use_boundary and "boundary" in store.arrays:
+            markers = int(store.read("boundary").max()) + 1
+        read = ("x", "y", "cond") if model.use_features else ("y", "cond")
+        fields = {array: f for array, f in store.fields.items() if array in read}
+        pos_dim = store[0].pos.shape[1]
+        return cls(pos_dim, fields, markers, store.reader or READER)
+
+    def with_ranges(
+        self, store: MeshStore, graphs: Sequence[int], *, relative_positions: bool
+    ) -> Signature:
+        """The same with what some graphs of a store span."""
+        ranges = Ranges.of_store(store, graphs, self.fields, relative_positions=relative_positions)
+        return replace(self, ranges=ranges)
+
+    def reader_of(self, step: int | None = None) -> GraphReader:
+        """Reads what the surrogate reads; at another time step if one is given."""
+        return replace(
+            self.reader,
+            inputs=self.fields.get("x", ()),
+            targets=self.fields["y"],
+            cond=self.fields.get("cond", ()),
+            boundary=self.reader.boundary if self.num_markers else "",
+            step=self.reader.step if step is None else step,
+            dim=0,  # predict_files tells it in other words
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON."""
+        return {
+            "pos_dim": self.pos_dim,
+            "num_markers": self.num_markers,
+            "reader": self.reader.to_dict(),
+            "fields": {a: [f.to_dict() for f in fields] for a, fields in self.fields.items()},
+            **({} if self.ranges is None else {"ranges": self.ranges.to_dict()}),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Signature:
+        """The inverse of :meth:`to_dict`; what an older version did not write has its default."""
+        fields = {
+            array: tuple(Field.from_dict(field) for field in fields)
+            for array, fields in values["fields"].items()
+        }
+        old = {"boundary": values.get("marker_field", "boundary")}  # of version 1
+        reader = GraphReader.from_dict(values.get("reader", old))
+        ranges = Ranges.from_dict(values["ranges"]) if "ranges" in values else None
+        return cls(values["pos_dim"], fields, values["num_markers"], reader, ranges)
