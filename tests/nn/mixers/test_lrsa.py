@@ -414,4 +414,6 @@ def test_latent_blocks_start_with_the_share_that_they_are_given(depth):
         added.append(layer.process(z.double()) - z)
     assert torch.count_nonzero(added[0]) == 0
     # To first order in the share; the later steps read what the earlier ones added.
-    torch.testing.assert_close(added[2], 2 * added[1], atol=0.2 * float(added[2].detach().norm()), rtol=0)
+    torch.testing.assert_close(
+        added[2], 2 * added[1], atol=0.2 * float(added[2].detach().norm()), rtol=0
+    )
