@@ -10,7 +10,8 @@ netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
-pyvista             ``.case .foam .pvd .pvtu .pvtp .vtm .vti .vtr .vts .vtkhdf``, what meshio
+pyvista             ``.case .foam .pvd .vtm .vti .vtr .vts .vtkhdf``, pieces (``.pvtu .pvtp
+                    .pvti .pvtr .pvts``), what meshio
                     does not know of ``.vtk`` (surfaces, structured grids, colours, normals), and
                     most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``

@@ -55,8 +55,8 @@ def read(path: Path, step: int) -> RawMesh:
         nodes = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
         if len(nodes) and not 0 <= nodes[0] <= nodes[-1] < len(pos):
             raise MeshError(
-                f"{path}: marker '{name}' has the nodes {nodes[0]} to {nodes[-1]}, expected 0 to {len(pos) - 1}; the"
-                " file is damaged: export it again"
+                f"{path}: marker '{name}' has the nodes {nodes[0]} to {nodes[-1]}, expected 0 to"
+                f" {len(pos) - 1}; the file is damaged: export it again"
             )
         raw.point_data[name] = np.isin(np.arange(len(pos)), nodes).astype(np.uint8)
     return raw
