@@ -3,13 +3,15 @@
 ==================  ===========================================================================
 read through        extensions
 ==================  ===========================================================================
-this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.bdf .fem .nas`` (Nastran)
+this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.frd`` (CalculiX),
+                    ``.bdf .fem .nas`` (Nastran), ``.su2``
 meshio              ``.vtk .xdmf .xmf .med``
 netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
-pyvista             ``.case .foam .pvd .pvtu .pvtp .vtm .vti .vtr .vts .vtkhdf``, what meshio
+pyvista             ``.case .foam .pvd .vtm .vti .vtr .vts .vtkhdf``, pieces (``.pvtu .pvtp
+                    .pvti .pvtr .pvts``), what meshio
                     does not know of ``.vtk`` (surfaces, structured grids, colours, normals), and
                     most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``
@@ -32,7 +34,7 @@ from lrsa_geo.mesh.cells import to_table
 from lrsa_geo.mesh.checks import check_cells, check_field, check_places
 from lrsa_geo.mesh.collapsed import has_collapsed, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.formats import READERS, RawMesh, check_file
+from lrsa_geo.mesh.formats import NOT_READ, READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
 
 MESH_SUFFIXES = tuple(READERS)
@@ -47,8 +49,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, EnSight, OpenFOAM), -1
-            for the last.
+        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, EnSight,
+            OpenFOAM), -1 for the last.
 
     Returns:
         A :class:`MeshData` with
@@ -72,6 +74,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
     path = Path(path)
     suffix = path.suffix.lower()
     format_ = READERS.get(suffix)
+    if format_ is None and suffix in NOT_READ:
+        raise MeshError(f"{path}: is not read: a file '{suffix}' {NOT_READ[suffix]}")
     if format_ is None:
         raise MeshError(
             f"{path}: unknown extension '{path.suffix}', expected one of {' '.join(READERS)};"

@@ -83,6 +83,32 @@ def test_pieces_without_their_ghosts(tmp_path):
     torch.testing.assert_close(data.point_data["p"], data.pos[:, 0].double())
 
 
+@pytest.mark.parametrize("suffix", [".vtp", ".vti", ".vtr", ".vts"])
+def test_pieces_of_every_kind(tmp_path, suffix):
+    """As the parallel writers of VTK leave them."""
+    vtk_xml = pytest.importorskip("vtkmodules.vtkIOParallelXML")
+    grid, kind = {
+        ".vtp": (image().extract_surface(algorithm="dataset_surface"), "PolyData"),
+        ".vti": (image(), "ImageData"),
+        ".vtr": (image().cast_to_rectilinear_grid(), "RectilinearGrid"),
+        ".vts": (image().cast_to_structured_grid(), "StructuredGrid"),
+    }[suffix]
+    grid.clear_data()
+    grid["p"] = np.arange(float(grid.n_points))
+    path = tmp_path / f"a.p{suffix[1:]}"
+    writer = getattr(vtk_xml, f"vtkXMLP{kind}Writer")()
+    writer.SetInputData(grid)
+    writer.SetFileName(str(path))
+    writer.Write()
+    assert_same_as_vtk(read_mesh(path), grid.cast_to_unstructured_grid())
+    with pytest.raises(MeshError, match=rf"a\.p{suffix[1:]}.*step 0 alone"):
+        read_mesh(path, 1)
+    for piece in tmp_path.glob(f"*{suffix}"):
+        piece.unlink()
+    with pytest.raises(MeshError, match=rf"a\.p{suffix[1:]}"):
+        read_mesh(path)
+
+
 def test_blocks_that_lack_a_field_have_nan(tmp_path):
     solid = image().cast_to_unstructured_grid()
     surface = pv.PolyData([[9.0, 0, 0], [10, 0, 0], [9, 1, 0]], faces=[3, 0, 1, 2])

@@ -41,6 +41,31 @@ def check_cgns(path: Path) -> None:
         check_hdf5(path)
 
 
+def check_med(path: Path) -> None:
+    """As :func:`check_hdf5`; before MED 3 the arrays had other places."""
+    with open(path, "rb") as head:
+        start = head.read(8)
+    if start[1:4] != b"HDF":
+        raise MeshError(
+            f"{path}: not an HDF5 file, as MED files are; if it is of MED 2.1 or older, convert it"
+            " with Salome's `medimport`, else export it again"
+        )
+    check_hdf5(path)
+    with h5py.File(path, "r") as file:
+        about = file.get("INFOS_GENERALES")
+        version = [int(about.attrs.get(word, 0)) for word in ("MAJ", "MIN")] if about else [0, 0]
+        if not about or version[0] < 3:
+            raise MeshError(
+                f"{path}: is of MED version {version[0]}.{version[1]}, expected 3 or 4; convert it"
+                " with Salome's `medimport FILE.med NEW.med`, or open and save it in Salome"
+            )
+        if (meshes := len(file.get("ENS_MAA", ()))) != 1:
+            raise MeshError(
+                f"{path}: holds {meshes} meshes, expected one; write every mesh to a file of its"
+                " own"
+            )
+
+
 def check_hdf5(path: Path) -> None:
     """A data set that was never written reads as that many fill values."""
     if not h5py.is_hdf5(path):

@@ -36,7 +36,25 @@ def main(path: str, step: int, out: str) -> None:
     np.savez(out, **arrays)
 
 
+# Pieces that pyvista has no reader for.
+_OF_PIECES = {
+    ".pvtp": "vtkXMLPPolyDataReader",
+    ".pvti": "vtkXMLPImageDataReader",
+    ".pvtr": "vtkXMLPRectilinearGridReader",
+    ".pvts": "vtkXMLPStructuredGridReader",
+}
+
+
 def _grid(pyvista: Any, path: str, step: int) -> Any:
+    if (of_pieces := _OF_PIECES.get(Path(path).suffix.lower())) is not None:
+        from vtkmodules import vtkIOXML
+
+        if step not in (0, -1):
+            sys.exit(f"has the step 0 alone, got `step` {step}")
+        plain = getattr(vtkIOXML, of_pieces)()
+        plain.SetFileName(path)
+        plain.Update()
+        return _without_ghosts(pyvista.wrap(plain.GetOutput()).cast_to_unstructured_grid())
     reader = pyvista.get_reader(path)
     is_hdf = hasattr(reader.reader, "SetStep")
     if is_hdf:
@@ -55,7 +73,10 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
     if isinstance(grid, pyvista.MultiBlock):
         names = grid.keys()  # OpenFOAM's volume is wanted without its patches
         grid = grid["internalMesh"] if "internalMesh" in names else _joined(pyvista, grid)
-    grid = grid.cast_to_unstructured_grid()
+    return _without_ghosts(grid.cast_to_unstructured_grid())
+
+
+def _without_ghosts(grid: Any) -> Any:
     if "vtkGhostType" in grid.cell_data:  # cells that another piece has as well
         grid = grid.extract_cells(grid.cell_data["vtkGhostType"] & 1 == 0)
     for data in (grid.point_data, grid.cell_data):

@@ -10,7 +10,7 @@ from lrsa_geo.mesh.formats import vtk_child
 from lrsa_geo.mesh.formats.base import RawMesh
 from lrsa_geo.mesh.formats.child_process import read_in_child
 
-_OF_SEVERAL_FILES = (".case", ".foam", ".pvd", ".pvtu", ".vtm")
+_OF_SEVERAL_FILES = (".case", ".foam", ".pvd", ".vtm", ".pvtu", ".pvtp", ".pvti", ".pvtr", ".pvts")
 
 
 def read_with_vtk(path: Path, step: int) -> RawMesh:
