@@ -12,6 +12,7 @@ from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
 from lrsa_geo.cli.parser import Parser
+from lrsa_geo.cli.study import ablate as _ablate
 from lrsa_geo.cli.study import compare as _compare
 
 DESCRIPTION = """\
@@ -38,6 +39,7 @@ def run(argv: list[str]) -> int:
         "evaluate": _evaluate,
         "predict": _predict,
         "compare": _compare,
+        "ablate": _ablate,
     }
     if argv and argv[0] in commands:
         return _run(commands[argv[0]], argv[1:])
@@ -46,7 +48,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "command",
         choices=list(commands),
-        help="data: make and look at stores; train; evaluate; predict; compare models."
+        help="data: make and look at stores; train; evaluate; predict; compare models; ablate LRSA."
         " `lrsa-geo COMMAND --help` tells the rest.",
     )
     parser.parse_args(argv)

@@ -1,10 +1,14 @@
-"""The command `compare`: parse, call, print."""
+"""The commands `compare` and `ablate`: parse, call, print."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrsa_geo.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from lrsa_geo.study import Study
 
 DESCRIPTION = """\
 Compare models: data sets x models x seeds at equal time or equal steps, with tests.
@@ -27,7 +31,7 @@ stopped when the command is given again.
 
 def compare(argv: list[str]) -> None:
     """Run a study, see ``lrsa-geo compare --help``."""
-    from lrsa_geo.study import Study, run_study
+    from lrsa_geo.study import Study
 
     parser = Parser(
         "lrsa-geo compare",
@@ -40,11 +44,45 @@ def compare(argv: list[str]) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
     values = parser.parse_args(argv)
-    if values.jobs < 1:
-        raise ValueError(f"--jobs is {values.jobs}, expected at least 1")
     study = Study.load(values.study)
-    folder = Path(values.output or Path("runs/studies") / study.name)
-    run_study(study, folder, values.jobs)
+    _run(study, values.output, values.jobs)
+
+
+def ablate(argv: list[str]) -> None:
+    """Change one thing of LRSA at a time, see ``lrsa-geo ablate --help``."""
+    from lrsa_geo.study import ablation
+
+    parser = Parser(
+        "lrsa-geo ablate",
+        "DATA [options]",
+        "Change one thing of LRSA at a time: the number of latents, heads, blocks, Transformer\n"
+        "blocks on the latents, and the parts of the layer. DATA is what `lrsa-geo train` takes; its\n"
+        "configuration is the model that all are tested against. Results as of `lrsa-geo compare`.",
+    )
+    parser.add_argument("data", type=str, help="name, store or config.yaml")
+    parser.add_argument("--seconds", type=float, default=120, help="processor seconds of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quick", action="store_true", help="the data set's small variant")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=str,
+        default=None,
+        help="folder (default: runs/studies/ablation-DATA)",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
+    values = parser.parse_args(argv)
+    study = ablation(values.data, values.seconds, tuple(values.seeds), quick=values.quick)
+    _run(study, values.output, values.jobs)
+
+
+def _run(study: Study, output: str | None, jobs: int) -> None:
+    from lrsa_geo.study import run_study
+
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}, expected at least 1")
+    folder = Path(output or Path("runs/studies") / study.name)
+    run_study(study, folder, jobs)
     print()
     print((folder / "table.md").read_text(), end="")
     print(f"\nall runs: {folder}/results.csv; for LaTeX: {folder}/table.tex")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from lrsa_geo.cli import main
-from lrsa_geo.study import Study
+from lrsa_geo.nn import GeometryOperator, OperatorConfig
+from lrsa_geo.study import Study, ablation
 from lrsa_geo.study.run import cells, latex, markdown
 
 STUDY = """
@@ -164,3 +166,24 @@ def test_the_tables_show_the_same_figures():
     assert rf"\mathbf{{{mean:.4f} \pm {spread:.4f}}}" in tex
     assert r"LR\_SA" in tex
     assert r"d: p\_x" in tex
+
+
+def test_an_ablation_changes_one_thing_at_a_time(cells_file):
+    changes = {"model.channels": 24, "model.heads": 4, "model.num_latents": 32, "model.depth": 4}
+    study = ablation(str(cells_file), 5, (0,), changes=changes)
+    whole = vars(study.config(str(cells_file), "LRSA").model)
+    for name in list(study.models)[1:]:
+        model = vars(study.config(str(cells_file), name).model)
+        assert len([key for key in whole if whole[key] != model[key]]) == 1, name
+        GeometryOperator(2, 1, 2, config=OperatorConfig(**{**model_sizes(model)}))
+    assert {"8 latents", "256 latents", "8 heads", "symmetric", "0 latent blocks"} <= set(
+        study.models
+    )
+    assert "32 latents" not in study.models  # that is LRSA itself
+    with pytest.raises(ValueError, match="its mixer is 'flare'"):
+        ablation(str(cells_file), 5, changes={"model.mixer": "flare"})
+
+
+def model_sizes(model: dict) -> dict:
+    known = {field.name for field in fields(OperatorConfig)}
+    return {key: value for key, value in model.items() if key in known} | {"fourier_octaves": 2}

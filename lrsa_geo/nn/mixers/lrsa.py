@@ -24,6 +24,7 @@ class LatentBlock(nn.Module):
         channels: C.
         heads: H.
         ffn_ratio: width of the feed-forward layers over C.
+        attention: with the last two steps; without them the latents do not see each other.
 
     Examples:
         >>> import torch
@@ -32,11 +33,14 @@ class LatentBlock(nn.Module):
         torch.Size([3, 8, 16])
     """
 
-    def __init__(self, channels: int, heads: int, ffn_ratio: float) -> None:
+    def __init__(self, channels: int, heads: int, ffn_ratio: float, attention: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.norms = nn.ModuleList(RMSNorm(channels) for _ in range(3))
+        self.attention = attention
+        self.norms = nn.ModuleList(RMSNorm(channels) for _ in range(3 if attention else 1))
         self.ffn_before = FeedForward(channels, round(channels * ffn_ratio), channels)
+        if not attention:
+            return
         self.to_qkv = Linear(channels, 3 * channels, bias=False)
         self.query_norm = RMSNorm(channels // heads, gain=1)
         self.key_norm = RMSNorm(channels // heads)
@@ -50,12 +54,16 @@ class LatentBlock(nn.Module):
     @torch.no_grad()
     def scale_residuals(self, factor: float) -> None:
         """Multiply what the block adds to its input."""
-        for layer in (self.ffn_before.out, self.attention_out, self.ffn_after.out):
-            layer.weight.mul_(factor)
+        self.ffn_before.out.weight.mul_(factor)
+        if self.attention:
+            self.attention_out.weight.mul_(factor)
+            self.ffn_after.out.weight.mul_(factor)
 
     def forward(self, z: Tensor) -> Tensor:
         """``[B, M, C]`` -> ``[B, M, C]``."""
         z = z + self.ffn_before(self.norms[0](z))
+        if not self.attention:
+            return z
         z = z + self.self_attention(self.norms[1](z))
         return z + self.ffn_after(self.norms[2](z))
 
@@ -95,6 +103,8 @@ class LRSA(LowRankMixer):
             the same mean.
         latent_start: what the blocks on the latents add to their input at the start, as a share of
             what fresh weights would give.
+        latent_attention: with self-attention and a second feed-forward layer on the latents; without
+            is an ablation of the paper.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
@@ -123,6 +133,7 @@ class LRSA(LowRankMixer):
         ffn_ratio: float = 2.0,
         sharpness: float = 2.0,
         latent_start: float = 0.2,
+        latent_attention: bool = True,
     ) -> None:
         super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
@@ -143,7 +154,7 @@ class LRSA(LowRankMixer):
         self.compress_out = Linear(channels, channels)
 
         self.latent_blocks = nn.ModuleList(
-            LatentBlock(channels, heads, ffn_ratio) for _ in range(latent_depth)
+            LatentBlock(channels, heads, ffn_ratio, latent_attention) for _ in range(latent_depth)
         )
 
         self.processed_norm = RMSNorm(channels)

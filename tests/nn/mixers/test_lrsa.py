@@ -416,3 +416,13 @@ def test_latent_blocks_start_with_the_share_that_they_are_given(depth):
     # To first order in the share; the later steps read what the earlier ones added.
     tolerance = 0.2 * float(added[2].detach().norm())
     torch.testing.assert_close(added[2], 2 * added[1], atol=tolerance, rtol=0)
+
+
+def test_without_latent_attention_the_latents_do_not_see_each_other():
+    torch.manual_seed(0)
+    z = torch.randn(1, 8, 24, dtype=torch.float64, requires_grad=True)
+    for attention in (True, False):
+        layer = LRSA(24, 3, 8, latent_attention=attention).double()
+        (grad,) = torch.autograd.grad(layer.process(z)[0, 3].sum(), z)
+        others = torch.arange(8) != 3
+        assert bool(grad[0, others].abs().max() > 0) == attention
