@@ -56,8 +56,9 @@ def ablate(argv: list[str]) -> None:
         "lrsa-geo ablate",
         "DATA [options]",
         "Change one thing of LRSA at a time: the number of latents, heads, blocks, Transformer\n"
-        "blocks on the latents, and the parts of the layer. DATA is what `lrsa-geo train` takes; its\n"
-        "configuration is the model that all are tested against. Results as of `lrsa-geo compare`.",
+        "blocks on the latents, and the parts of the layer. DATA is what `lrsa-geo train` takes;\n"
+        "its configuration is the model that the others are tested against. Results as of\n"
+        "`lrsa-geo compare`.",
     )
     parser.add_argument("data", type=str, help="name, store or config.yaml")
     parser.add_argument("--seconds", type=float, default=120, help="processor seconds of each run")

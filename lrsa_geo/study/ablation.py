@@ -49,9 +49,7 @@ def ablation(
     plain = Study(name, {data: changes}, {"LRSA": {}}, seeds, seconds, quick=quick, file=Path(name))
     model = plain.config(data, "LRSA").model
     if model.mixer != "lrsa":
-        raise ValueError(
-            f"{data}: its mixer is '{model.mixer}'; an ablation of LRSA starts from it"
-        )
+        raise ValueError(f"{data}: its mixer is '{model.mixer}', expected lrsa")
     models: dict[str, dict[str, Any]] = {"LRSA": {}}
     for what, key, sizes in (
         ("latents", "num_latents", LATENTS),

@@ -175,7 +175,7 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file):
     for name in list(study.models)[1:]:
         model = vars(study.config(str(cells_file), name).model)
         assert len([key for key in whole if whole[key] != model[key]]) == 1, name
-        GeometryOperator(2, 1, 2, config=OperatorConfig(**{**model_sizes(model)}))
+        GeometryOperator(2, 1, 2, config=OperatorConfig(**model_sizes(model)))
     assert {"8 latents", "256 latents", "8 heads", "symmetric", "0 latent blocks"} <= set(
         study.models
     )

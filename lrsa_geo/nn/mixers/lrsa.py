@@ -103,8 +103,8 @@ class LRSA(LowRankMixer):
             the same mean.
         latent_start: what the blocks on the latents add to their input at the start, as a share of
             what fresh weights would give.
-        latent_attention: with self-attention and a second feed-forward layer on the latents; without
-            is an ablation of the paper.
+        latent_attention: with self-attention and a second feed-forward layer on the latents;
+            without is an ablation of the paper.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
