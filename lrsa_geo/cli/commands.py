@@ -6,12 +6,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
 from lrsa_geo.cli.parser import Parser
+from lrsa_geo.cli.report import print_report
 from lrsa_geo.cli.study import ablate as _ablate
 from lrsa_geo.cli.study import compare as _compare
 
@@ -117,7 +117,7 @@ def _train(argv: list[str]) -> None:
         folder, config = run.path, config_of(run)
     report = train(config, folder, resume=resume)
     if report:  # processes that only help have none
-        _print_report(report)
+        print_report(report)
 
 
 def _evaluate(argv: list[str]) -> None:
@@ -128,7 +128,7 @@ def _evaluate(argv: list[str]) -> None:
     )
     parser.add_argument("run", type=str, help="run folder")
     folder = Path(parser.parse_args(argv).run)
-    _print_report(evaluate(folder) | {"folder": folder})
+    print_report(evaluate(folder) | {"folder": folder})
 
 
 def _predict(argv: list[str]) -> None:
@@ -188,34 +188,3 @@ def _predict(argv: list[str]) -> None:
         print(
             f"{result.output}: {result.num_nodes} nodes" + (f"; error {errors}" if errors else "")
         )
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    graphs = len(report["test_graphs"])
-    error_name = report["error"].replace("_", " ").replace(" l2", " L2")
-    if not graphs:
-        print("\nno test graphs (data.split.test): there are no errors to report")
-    else:
-        print(
-            f"\n{error_name} on {graphs} test meshes".ljust(33)
-            + "    mean   median    worst  surface  largest error"
-        )
-    for name, error in report["test"].items():
-        more = report["fields"][name]
-        print(
-            f"  {name:30s} {error['mean']:8.4f} {error['median']:8.4f} {error['worst']:8.4f}"
-            f" {more['surface_relative_l2']['value']:8.4f} {more['largest_error']['value']:8.4f}"
-        )
-    if report["quantities"]:
-        print("\nquantity                         error / spread   rank correlation")
-    for name, read in report["quantities"].items():
-        error, rank = read["error_over_spread"], read["rank_correlation"]
-        print(
-            f"  {name:30s} {error['value']:8.4f}         {rank['value']:.4f}"
-            f" ({rank['low']:.4f} to {rank['high']:.4f})"
-        )
-    if not report["val_graphs"]:
-        print("no validation graphs (data.split.val): no errors were shown during training")
-    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
-    print(f"{report['parameters']:,} parameters; {seconds}")
-    print(f"figures and pictures: {report['folder']}/metrics.json, {report['folder']}/pictures/")

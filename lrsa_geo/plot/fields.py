@@ -32,7 +32,7 @@ def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Pat
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
         values = shown_values(data.y[:, columns].numpy(), field)
-        low, high = np.quantile(values, [0.005, 0.995])
+        low, high = np.nanquantile(values, [0.005, 0.995])
         drawn = draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
         ax.set_title(f"{data.num_nodes:,} nodes", fontsize=9)
         figure.colorbar(drawn, ax=ax, shrink=0.8, label=readable(name, field))
@@ -50,7 +50,8 @@ def compare(
     """Truth, prediction and error of one field, a row per mesh.
 
     Truth and prediction share one colour scale; the error has its own, symmetric for scalars.
-    Vectors are shown by their length, their error by the length of the difference.
+    Vectors are shown by their length, their error by the length of the difference. Where the truth
+    is not known (NaN) nothing is drawn.
 
     Args:
         meshes: title, graph with truth in ``y``, and prediction ``[N, K]``.
@@ -69,9 +70,10 @@ def compare(
         if field.components:
             error_style = {"cmap": "magma", "vmin": 0}
         else:
-            limit = np.abs(error).max()
+            limit = np.nanmax(np.abs(error))
             error_style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-        low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
+        low = min(np.nanmin(truth), np.nanmin(guess))
+        high = max(np.nanmax(truth), np.nanmax(guess))
         shown = readable(name, field)
         for ax, values, what in ((axes[0], truth, "truth"), (axes[1], guess, "prediction")):
             drawn = draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
@@ -113,6 +115,7 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
     drawn: ScalarMappable
     if cells is not None and cells.shape[1] == 3 and pos.shape[1] == 2:
         triangles = Triangulation(pos[:, 0], pos[:, 1], cells.numpy())
+        triangles.set_mask(np.isnan(values)[triangles.triangles].any(1))
         drawn = ax.tripcolor(triangles, values, shading="gouraud", **style)
     else:
         drawn = ax.scatter(pos[:, 0], pos[:, 1], c=values, s=4, **style)

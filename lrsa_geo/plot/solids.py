@@ -35,7 +35,8 @@ def show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> Scalar
     if polygons is not None:
         counted = np.column_stack([(polygons >= 0).sum(1), polygons])
         shown = pyvista.PolyData(pos, counted[counted >= 0])
-    low, high = style.get("vmin", values.min()), style.get("vmax", values.max())
+    low = style.get("vmin", np.nanmin(values))
+    high = style.get("vmax", np.nanmax(values))
     colours = ScalarMappable(Normalize(low, high), style.get("cmap"))
     with _quiet_vtk():
         plotter: Any = pyvista.Plotter(off_screen=True, window_size=[900, 750])
@@ -100,7 +101,7 @@ def draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> Scal
         corners = pos[np.where(there, facets, facets[:, :1])]
         shown = Poly3DCollection(corners, edgecolors="none", cmap=style.get("cmap"))
         shown.set_array(mean)
-        shown.set_clim(style.get("vmin", mean.min()), style.get("vmax", mean.max()))
+        shown.set_clim(style.get("vmin", np.nanmin(mean)), style.get("vmax", np.nanmax(mean)))
         ax.add_collection(shown)
         drawn = shown
         for set_limits, low, high in zip(

@@ -39,7 +39,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def _spread(known: list[float | None]) -> str:
+    values = [float("nan") if value is None else value for value in known]
     if len(values) == 1:
         return f"{values[0]:.4f}"
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"

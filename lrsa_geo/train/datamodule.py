@@ -172,11 +172,9 @@ def prepare_store(config: DataConfig) -> MeshStore:
     """Open the store of a configuration, made first if it is missing and a recipe is named.
 
     Raises:
-        StoreError: the file is missing, damaged, or made by another recipe.
+        StoreError: the file is missing, or its contents are not those that were written.
     """
-    if config.recipe is None:
-        return MeshStore(config.path)
-    if not Path(config.path).exists():
+    if config.recipe is not None and not Path(config.path).exists():
         settings = {} if config.samples is None else {"samples": config.samples}
         recipe = recipe_class(config.recipe)(**settings)
         return make_store(recipe, config.path)

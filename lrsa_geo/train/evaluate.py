@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore, match_store
+from lrsa_geo.train.baselines import Baselines
 from lrsa_geo.train.config import load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
+from lrsa_geo.train.notes import notes_on
 from lrsa_geo.train.objective import Objective
+from lrsa_geo.train.pictures import draw_test
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
-from lrsa_geo.train.run import Run
+from lrsa_geo.train.run import Run, write_json
 from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
@@ -30,13 +34,20 @@ LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
 def evaluate(folder: Path) -> dict[str, Any]:
     """Test the model of a run on its test graphs and draw what it does.
 
-    Returns:
-        Test errors, sizes, times, memory, versions; also written to ``metrics.json``. Without test
-        graphs there are no errors in it.
-    """
-    from lrsa_geo import plot
+    A run that was stopped is tested with the weights of its last checkpoint; its figures go to
+    ``metrics-stopped.json``, so that it can still go on.
 
+    Returns:
+        Test errors, what they are worth (see :class:`Baselines`), sizes, times, memory, versions;
+        also written to ``metrics.json``. Without test graphs there are no errors in it.
+
+    Raises:
+        FileNotFoundError: the run has no model and no checkpoint.
+        MismatchError: the store lacks a field of the model.
+    """
     run = Run(folder)
+    if not run.config.exists():
+        raise FileNotFoundError(f"{run.path} is no run folder: it has no config.yaml")
     surrogate = load_surrogate(folder)
     config = load_config(run.config)
     store = match_store(prepare_store(config.data), surrogate.signature.fields)
@@ -50,18 +61,15 @@ def evaluate(folder: Path) -> dict[str, Any]:
     predictions, errors = _test(surrogate, objective, loaders)
     seconds = {"test": time.monotonic() - started}
     by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(objective.fields)}
-    sizes = store.num_nodes[graphs]
-    if graphs:
-        plot.error_against_size(sizes, by_field, run.picture("error_against_nodes"))
-        _draw_cases(run, store, graphs, predictions, by_field)
     report = {
         "test": {name: _summary(error) for name, error in by_field.items() if graphs},
         "error": config.objective.error,
         **engineering_report(
             store, graphs, predictions, objective, config.data.recipe, config.data.surface
         ),
+        **_worth(surrogate, store, loaders, objective, predictions),
         "test_graphs": graphs,
-        "test_nodes": sizes.tolist(),
+        "test_nodes": store.num_nodes[graphs].tolist(),
         "train_graphs": len(loaders.split.train),
         "val_graphs": len(loaders.split.val),
         "parameters": sum(p.numel() for p in surrogate.parameters()),
@@ -80,8 +88,39 @@ def evaluate(folder: Path) -> dict[str, Any]:
         before = json.loads(run.metrics.read_text())
         report["seconds"] = before["seconds"] | {"test": seconds["test"]}
         report["peak_memory_mib"] = before["peak_memory_mib"]
-    run.finish(report)
+    if run.has_model():
+        run.finish(report)
+    else:
+        report["stopped_after"] = run.share_done()
+        write_json(report, run.metrics_so_far)
+    if graphs:
+        draw_test(run, store, graphs, predictions, by_field)
     return report
+
+
+def _worth(
+    surrogate: Surrogate,
+    store: MeshStore,
+    loaders: StoreDataModule,
+    objective: Objective,
+    predictions: list[np.ndarray],
+) -> dict[str, Any]:
+    """What the errors are worth: baselines, notes, and test graphs outside of the training."""
+    graphs, train = loaders.split.test, loaders.split.train
+    if not graphs:
+        return {"baselines": None, "notes": [], "outside_of_training": {}}
+    surrogate, ranges = surrogate.cpu(), surrogate.signature.ranges
+    read = ["pos", *(a for a in ("x", "cond") if a in surrogate.signature.fields)]
+    outside = {}
+    for graph in graphs if ranges is not None else ():
+        assert ranges is not None
+        if clauses := ranges.outside(Data(**store.arrays_of(graph, read))):
+            outside[graph] = clauses
+    return {
+        "baselines": Baselines(surrogate, store, train, graphs).report(objective),
+        "notes": notes_on(store, graphs, predictions, objective),
+        "outside_of_training": outside,
+    }
 
 
 def _summary(errors: np.ndarray) -> dict[str, Any]:
@@ -91,7 +130,7 @@ def _summary(errors: np.ndarray) -> dict[str, Any]:
         "mean": float(known.mean()),
         "median": float(np.median(known)),
         "worst": float(known.max()),
-        "per_mesh": [round(float(e), 6) for e in errors],
+        "per_mesh": [float(f"{e:.6g}") for e in errors],
     }
 
 
@@ -111,26 +150,6 @@ def _test(
             sizes = batch.ptr.diff().tolist()
             predictions += [part.numpy() for part in guess.cpu().split(sizes)]
     return predictions, torch.cat(errors)
-
-
-def _draw_cases(
-    run: Run,
-    store: MeshStore,
-    graphs: list[int],
-    predictions: list[np.ndarray],
-    by_field: dict[str, np.ndarray],
-) -> None:
-    """Best, median and worst test mesh of each field."""
-    from lrsa_geo import plot
-
-    for name, error in by_field.items():
-        order = np.argsort(error)[: max(1, np.isfinite(error).sum())]  # NaN comes last
-        cases = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-        meshes = [
-            (f"{case} ({error[i]:.2%})", store[graphs[i]], predictions[i])
-            for case, i in cases.items()
-        ]
-        plot.compare(meshes, store.fields["y"], name, run.picture(name))
 
 
 def _peak_memory_mib() -> dict[str, int]:

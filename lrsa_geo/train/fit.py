@@ -24,9 +24,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lrsa_geo.data import match_store
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
+from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, is_full
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History, SurrogateModule
+from lrsa_geo.train.pictures import draw_loss
 from lrsa_geo.train.processes import FOLLOW, Processes
+from lrsa_geo.train.rehearsal import rehearse
 from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate, layout_of
 
@@ -66,8 +69,11 @@ def train(
             report = training.run_to_the_end()
         except KeyboardInterrupt as error:
             raise training.interrupted() from error
-        except BaseException:
+        except BaseException as error:
+            full = training.disk_full(error) if is_full(error) else None
             training.abandon()
+            if full is not None:
+                raise full from error
             raise
         finally:
             os.environ.pop(FOLLOW, None)
@@ -106,6 +112,10 @@ class _Training:
             store, config.data, arrays, config.seed, partial(layout_of, config=config.model)
         )
         self.loaders.check()
+        markers = self.surrogate.signature.num_markers
+        rehearse(self.loaders, self.module.objective, config.data, markers)
+        folder = Path(place) if isinstance(place, Path) else Path("runs", place)
+        check_room(folder, self.module, Run(folder).checkpoint if resume else None)
 
     def _goes_on(self) -> bool:
         return self.resume and Run(Path(self.place)).checkpoint.exists()
@@ -148,9 +158,7 @@ class _Training:
         self.seconds["train"] = self.history.rows[-1]["seconds"]
         self.surrogate.cpu().save(run.model)
 
-        from lrsa_geo import plot
-
-        plot.loss_curves(self.history.rows, run.picture("loss"))
+        draw_loss(run, self.history.rows)
         report = evaluate(run.path)
         seconds = self.seconds | report["seconds"]
         report["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
@@ -160,6 +168,9 @@ class _Training:
     def abandon(self) -> None:
         if self.processes.first and self.run is not None and not self.resume:
             self.run.abandon()
+
+    def disk_full(self, error: BaseException) -> OSError | None:
+        return None if self.run is None else self.run.disk_full(error)
 
     def interrupted(self) -> KeyboardInterrupt:
         if not self.processes.first or self.run is None:
@@ -223,6 +234,7 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
             **flags,
             logger=False,
             callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
             num_sanity_val_steps=0,
             enable_model_summary=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,11 @@ class History(lightning.Callback):
         with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(self.rows)
+            # A cell without a number is empty, such as the error of a field that nobody knows.
+            writer.writerows(
+                {name: "" if math.isnan(value) else value for name, value in row.items()}
+                for row in self.rows
+            )
 
     def read(self) -> None:
         """Take the rows from the file."""

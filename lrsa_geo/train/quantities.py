@@ -19,6 +19,8 @@ from lrsa_geo.train.losses import NEGLIGIBLE
 from lrsa_geo.train.objective import Objective, relative_l2
 
 RESAMPLES = 2000
+KINDS = ("relative_l2", "surface_relative_l2", "largest_error", "error_over_variation")
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest: what a constant field varies by
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def _mean(values: np.ndarray) -> float:
 
 def rank_correlation(truth: np.ndarray, guess: np.ndarray) -> float:
     """Spearman's: the correlation of the ranks; NaN if one of them is constant."""
+    if not len(truth):
+        return float("nan")
     ranks = [stats.rankdata(values) for values in (truth, guess)]
     spread = [r.std() for r in ranks]
     if min(spread) == 0:
@@ -91,16 +95,18 @@ def engineering_report(
         surface: markers of the nodes that are the surface; all but 0 if empty.
 
     Returns:
-        For each field the relative L2 error on all nodes and on the surface, and the largest error
-        over the largest value; for each quantity its mean error, relative to the spread of the true
-        values too, and Spearman's rank correlation. All with intervals.
+        In ``fields``, for each field: the relative L2 error on all nodes and on the surface, the
+        largest error over the largest value, the error over the field's own variation on the graph
+        (:func:`over_variation`); in ``r2``: R² = 1 - the square of that; in ``quantities``, for
+        each: its mean error, relative to the spread of the true values too, and Spearman's rank
+        correlation. All with intervals; graphs without a value do not count.
     """
     if not graphs:
-        return {"fields": {}, "quantities": {}}
+        return {"fields": {}, "r2": {}, "quantities": {}}
     fields = objective.fields
     extra = QUANTITIES.get(recipe or "")
     errors: dict[str, dict[str, list[float]]] = {
-        f.name: {"relative_l2": [], "surface_relative_l2": [], "largest_error": []} for f in fields
+        f.name: {kind: [] for kind in KINDS} for f in fields
     }
     read: dict[str, list[tuple[float, float]]] = {}
     for graph, prediction in zip(graphs, predictions, strict=True):
@@ -114,6 +120,10 @@ def engineering_report(
     return {
         "fields": {
             name: {kind: asdict(Estimate.of(_mean, values)) for kind, values in kinds.items()}
+            for name, kinds in errors.items()
+        },
+        "r2": {
+            name: asdict(Estimate.of(_mean, 1 - np.square(kinds["error_over_variation"])))
             for name, kinds in errors.items()
         },
         "quantities": {name: _quantity_report(np.array(pairs)) for name, pairs in read.items()},
@@ -140,15 +150,48 @@ def _field_errors(
     there = errors(on_surface)
     result = {}
     for i, (name, columns) in enumerate(column_slices(fields).items()):
-        truth = torch.nan_to_num(data.y[:, columns].double())
-        largest = truth.norm(dim=1).max()
-        missed = torch.nan_to_num(guess[:, columns] - data.y[:, columns]).double().norm(dim=1).max()
+        known = ~data.y[:, columns].isnan().any(1)
+        truth, here = data.y[known][:, columns].double(), guess[known][:, columns].double()
         result[name] = {
             "relative_l2": float(whole[i]),
             "surface_relative_l2": float(there[i]),
-            "largest_error": float(missed / (largest if largest > NEGLIGIBLE * rms[i] else rms[i])),
+            "largest_error": _largest_error(here, truth, float(rms[i])),
+            "error_over_variation": over_variation(here, truth),
         }
     return result
+
+
+def over_variation(prediction: Tensor, truth: Tensor) -> float:
+    r"""Error of a field over its own variation on a graph; 1 for its mean, whatever the offset.
+
+    .. math::
+        \Big(\sum_i |\hat y_i - y_i|^2 \Big/ \sum_i |y_i - \bar y|^2\Big)^{1/2}
+
+    Args:
+        prediction: ``[N, C]``.
+        truth: ``[N, C]``, known everywhere.
+
+    Returns:
+        NaN where the field is constant up to rounding, or there is no node.
+    """
+    prediction, truth = prediction.double(), truth.double()
+    if not len(truth):
+        return float("nan")
+    largest = float(truth.abs().max())
+    scale = largest or 1.0  # squares of tiny and huge numbers are none
+    varies = (truth - truth.mean(0)) / scale
+    if float(varies.abs().max()) <= _ROUNDING:
+        return float("nan")
+    return float(((prediction - truth) / scale).norm() / varies.norm())
+
+
+def _largest_error(guess: Tensor, truth: Tensor, rms: float) -> float:
+    """Over the largest value; over the size in training if the field is zero."""
+    if not len(truth):
+        return float("nan")
+    largest = float(truth.norm(dim=1).max())
+    missed = float((guess - truth).norm(dim=1).max())
+    return missed / (largest if largest > NEGLIGIBLE * rms else rms)
 
 
 def _quantities(
@@ -156,23 +199,28 @@ def _quantities(
 ) -> dict[str, float]:
     """The largest size of each field (of a pressure, mostly that of the suction), and the recipe's.
 
-    Nodes without a target do not count.
+    Nodes without a target of the field do not count; NaN if it has none.
     """
-    known = ~data.y.isnan().any(1)
-    peaks = {
-        f"peak {name}": float(y[known][:, columns].double().norm(dim=1).max())
-        for name, columns in column_slices(fields).items()
-    }
+    peaks = {}
+    for name, columns in column_slices(fields).items():
+        known = ~data.y[:, columns].isnan().any(1)
+        sizes = y[known][:, columns].double().norm(dim=1)
+        peaks[f"peak {name}"] = float(sizes.max()) if len(sizes) else float("nan")
     return peaks | (extra(data, y) if extra else {})
 
 
 def _quantity_report(pairs: np.ndarray) -> dict[str, Any]:
+    pairs = pairs[np.isfinite(pairs).all(1)]  # graphs where the quantity is known
     truth, guess = pairs.T
     missed = np.abs(guess - truth)
-    spread = float(truth.std()) or 1.0
+    # Truths that are all alike have no spread to compare an error with.
+    spread = float(truth.std()) if len(truth) else 0.0
+    relative = (
+        missed / spread if spread > _ROUNDING * np.abs(truth).max(initial=0) else missed * np.nan
+    )
     return {
-        "mean_error": asdict(Estimate.of(np.mean, missed)),
-        "error_over_spread": asdict(Estimate.of(np.mean, missed / spread)),
+        "mean_error": asdict(Estimate.of(_mean, missed)),
+        "error_over_spread": asdict(Estimate.of(_mean, relative)),
         "rank_correlation": asdict(Estimate.of(rank_correlation, truth, guess)),
         "truth": truth.tolist(),
         "predicted": guess.tolist(),

@@ -13,14 +13,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -70,9 +72,34 @@ class Run:
         """Figures of the finished run."""
         return self.path / "metrics.json"
 
-    def picture(self, name: str) -> Path:
-        """Picture of a name, such as that of a field; signs that are no letters become ``_``."""
-        return self.path / "pictures" / (re.sub(r"[^\w-]+", "_", name) + ".png")
+    @property
+    def metrics_so_far(self) -> Path:
+        """Figures of a run that was stopped."""
+        return self.path / "metrics-stopped.json"
+
+    def picture(self, name: Literal["loss", "error_against_nodes"]) -> Path:
+        """Picture of the whole run."""
+        return self.path / "pictures" / f"{name}.png"
+
+    def pictures_of(self, fields: Iterable[str]) -> dict[str, Path]:
+        """A picture for each field, whatever its name.
+
+        Signs that are no letters become ``_`` and long names are cut; where two would be the same
+        file, or that of :meth:`picture`, on any system, they are numbered.
+        """
+        files: dict[str, Path] = {}
+        taken = {"loss", "error_against_nodes"}
+        for name in fields:
+            letters = re.sub(r"[^\w-]+", "_", name).encode()[:100].decode(errors="ignore")
+            numbered = (f"{letters}-{number}" for number in itertools.count(2))
+            stem = next(
+                stem
+                for stem in itertools.chain([letters], numbered)
+                if stem.casefold() not in taken
+            )
+            taken.add(stem.casefold())
+            files[name] = self.path / "pictures" / f"{stem}.png"
+        return files
 
     @classmethod
     def claim(cls, where: str | Path, config: TrainConfig) -> Run:
@@ -92,7 +119,11 @@ class Run:
             run.config.touch(exist_ok=False)  # one process alone succeeds
         except FileExistsError as error:
             raise _holds_a_run(run.path) from error
-        save_config(config, run.config)
+        try:
+            save_config(config, run.config)
+        except BaseException:
+            run.abandon()
+            raise
         return run
 
     @classmethod
@@ -206,6 +237,17 @@ class Run:
             return True
         return self.model.stat().st_mtime_ns >= self.checkpoint.stat().st_mtime_ns
 
+    def disk_full(self, error: BaseException) -> OSError:
+        """What to tell who has no room left."""
+        again = f"free some space and `lrsa-geo train {self.config} --resume --run {self.path}`"
+        if self.has_model():
+            kept = f"the trained model is kept; {again} tests it"
+        elif self.checkpoint.exists():
+            kept = f"{self.share_done()} are kept in {self.checkpoint}; {again} goes on"
+        else:
+            kept = "no epoch was finished, so nothing was kept; free some space and start again"
+        return OSError(f"{self.path}: the disk is full ({error}); {kept}")
+
     def share_done(self) -> str:
         """How far the checkpoint is, such as "12 of 100 epochs"."""
         epochs = self.progress()[0]
@@ -215,6 +257,7 @@ class Run:
     def finish(self, report: dict[str, Any]) -> None:
         """Keep the figures: the run is finished."""
         write_json(report, self.metrics)
+        self.metrics_so_far.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Give the folder back if no epoch was finished: a failed first try leaves nothing."""
@@ -226,6 +269,8 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
+            if self.path.parent == Path("runs") and not any(self.path.parent.iterdir()):
+                self.path.parent.rmdir()
 
     def interrupted(self) -> Interrupted:
         """What to tell who pressed Ctrl-C."""
@@ -265,7 +310,14 @@ class Run:
             FileNotFoundError: there is none.
         """
         for run in cls.named(name, root):
-            if run.goes_on(config_of(run).trainer):
+            try:
+                load_config(run.config)
+                run.progress()
+                goes_on = run.goes_on(config_of(run).trainer)
+            except (ValueError, OSError) as error:
+                print(f"{run.path} cannot go on: {error}", file=sys.stderr)
+                continue
+            if goes_on:
                 return run
         raise FileNotFoundError(
             f"no unfinished run of '{name}' in {root}/; start one without --resume, or go on with a"
@@ -291,6 +343,15 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write a JSON file that appears complete or not at all."""
+    """Write a JSON file that appears complete or not at all; numbers that are none become null."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n")
+        text = json.dumps(_without_nan(values), indent=1, allow_nan=False)
+        temporary.write_text(text + "\n")
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _without_nan(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

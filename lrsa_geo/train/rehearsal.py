@@ -1,0 +1,54 @@
+"""What the end of a training needs, tried before its first step."""
+
+from __future__ import annotations
+
+from torch_geometric.data import Batch
+
+from lrsa_geo.train.config import DataConfig
+from lrsa_geo.train.datamodule import StoreDataModule
+from lrsa_geo.train.objective import Objective
+from lrsa_geo.train.quantities import engineering_report
+
+
+def rehearse(
+    loaders: StoreDataModule, objective: Objective, config: DataConfig, num_markers: int
+) -> None:
+    """Score the truth of every validation and test graph as if it were a prediction.
+
+    Args:
+        loaders: of the graphs.
+        objective: errors that will be reported.
+        config: recipe and surface, for the quantities of the report.
+        num_markers: boundary markers that the model knows.
+
+    Raises:
+        ValueError: a graph cannot be read or scored; the message names it.
+    """
+    for part, graphs in (("validation", loaders.split.val), ("test", loaders.split.test)):
+        dataset = loaders.dataset("val" if part == "validation" else "test")
+        for i, graph in enumerate(graphs):
+            where = f"{loaders.store.path}: {part} graph {graph}"
+            try:
+                batch = Batch.from_data_list([dataset[i]])
+                objective.errors(batch.y, batch)
+                if part == "test":
+                    truth = loaders.store.arrays_of(graph, ["y"])["y"].nan_to_num()
+                    engineering_report(
+                        loaders.store,
+                        [graph],
+                        [truth.numpy()],
+                        objective,
+                        config.recipe,
+                        config.surface,
+                    )
+            except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
+                raise ValueError(
+                    f"{where} cannot be scored at the end of the training: {error}; mend it, or"
+                    " leave it out of the split"
+                ) from error
+            markers = batch.get("boundary")
+            if num_markers and markers is not None and int(markers.max()) >= num_markers:
+                raise ValueError(
+                    f"{where} has the boundary marker {int(markers.max())}, the model knows 0 to"
+                    f" {num_markers - 1}"
+                )
