@@ -57,7 +57,9 @@ def assert_at_places(data, lengths_of_edges=None):
         np.testing.assert_allclose(found, lengths_of_edges, atol=1e-6)
 
 
-def exodus(path, pos, blocks, node_fields=(), cell_fields=(), steps=(0.0,)):
+def exodus(
+    path, pos, blocks, node_fields=(), cell_fields=(), steps=(0.0,), node_sets=(), side_sets=()
+):
     """An Exodus file.
 
     Args:
@@ -67,18 +69,23 @@ def exodus(path, pos, blocks, node_fields=(), cell_fields=(), steps=(0.0,)):
         node_fields: name and values ``[steps, N]``; a name may be bytes.
         cell_fields: name and {block from 0: values ``[steps, K]``}.
         steps: times.
+        node_sets: name and nodes from 0.
+        side_sets: name, cells and sides, both from 1.
     """
     netcdf = pytest.importorskip("netCDF4")
     pos = np.asarray(pos, float)
     with netcdf.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as file:
         file.title = "cells"
-        file.floating_point_word_size = np.int32(8)
+        file.floating_point_word_size, file.file_size = np.int32(8), np.int32(1)
+        file.api_version = file.version = np.float32(8.03)
         sizes = {"len_string": 33, "len_name": 33, "num_dim": pos.shape[1], "num_nodes": len(pos)}
         sizes |= {"num_el_blk": len(blocks), "time_step": None}
         sizes |= {"num_nod_var": len(node_fields), "num_elem_var": len(cell_fields)}
         for name, size in sizes.items():
             if size != 0:
                 file.createDimension(name, size)
+        file.createDimension("num_elem", sum(len(nodes) for _, nodes in blocks))
+        file.createVariable("eb_prop1", "i4", ("num_el_blk",))[:] = 1 + np.arange(len(blocks))
         file.createVariable("time_whole", "f8", ("time_step",))[:] = np.array(steps)
         for axis, values in zip("xyz", pos.T, strict=False):
             file.createVariable(f"coord{axis}", "f8", ("num_nodes",))[:] = values
@@ -105,3 +112,18 @@ def exodus(path, pos, blocks, node_fields=(), cell_fields=(), steps=(0.0,)):
                 dims = "time_step", f"num_el_in_blk{block + 1}"
                 name = f"vals_elem_var{i}eb{block + 1}"
                 file.createVariable(name, "f8", dims)[:] = values
+        for kind, word, sets in (("ns", "node", node_sets), ("ss", "side", side_sets)):
+            if not sets:
+                continue
+            file.createDimension(f"num_{word}_sets", len(sets))
+            tags = file.createVariable(f"{kind}_prop1", "i4", (f"num_{word}_sets",))
+            tags[:] = 10 * np.arange(1, len(sets) + 1)
+            names = file.createVariable(f"{kind}_names", "S1", (f"num_{word}_sets", "len_name"))
+            for i, (name, *columns) in enumerate(sets, 1):
+                names[i - 1, :] = np.frombuffer(name.encode().ljust(33, b"\0"), "S1")
+                dim = f"num_nod_ns{i}" if kind == "ns" else f"num_side_ss{i}"
+                file.createDimension(dim, len(columns[0]))
+                shift = 1 if kind == "ns" else 0
+                words = ("node_ns",) if kind == "ns" else ("elem_ss", "side_ss")
+                for column, values in zip(words, columns, strict=True):
+                    file.createVariable(f"{column}{i}", "i4", (dim,))[:] = np.array(values) + shift

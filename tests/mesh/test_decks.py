@@ -2,8 +2,8 @@
 
 Kinds, of ``.inp``: comments inside blocks, several node blocks, *INCLUDE and INPUT=, lower case,
 elements over several lines, parts and instances with a numbering, a shift and a turn of their own,
-sets that are generated, springs and networks beside solids, unknown elements, cylindrical nodes,
-nodes that are generated. Of ``.bdf``: blank continuation lines, free, small and large fields,
+sets (generated, of sets, of instances) at the nodes by name, springs and networks beside solids,
+unknown elements, cylindrical nodes, nodes that are generated. Of ``.bdf``: blank continuation lines, free, small and large fields,
 exponents without a letter, local coordinate systems (cylindrical, spherical, nested, by nodes),
 INCLUDE, springs and rigid links, incomplete cells, missing nodes.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mesh_files import measure
 
+from lrsa_geo.data import collect
 from lrsa_geo.mesh import MeshError, read_mesh
 
 SQUARE = "1, 0., 0.\n2, 1., 0.\n3, 1., 1.\n4, 0., 1.\n"
@@ -72,6 +73,50 @@ def test_parts_are_placed_by_their_instances(tmp_path):
     assert data.cells.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     np.testing.assert_allclose(data.pos[4:8], [[5, 0], [7, 0], [7, 2], [5, 2]])
     np.testing.assert_allclose(data.pos[8:], [[0, 3], [0, 4], [-1, 4], [-1, 3]], atol=1e-12)
+
+
+def marked(data):
+    return {name: values.nonzero()[:, 0].tolist() for name, values in data.point_data.items()}
+
+
+def test_node_sets(tmp_path):
+    """As pre-processors write them: over lines, generated, of other sets, with nodes."""
+    text = (
+        f"*NODE, NSET=all\n{SQUARE}{CPS4}*NSET, NSET=Left, UNSORTED\n1,\n4\n"
+        "*nset, nset=low, generate\n1, 2, 1\n*NSET, NSET=both\nLEFT, low\n*NSET, NSET=odd,"
+        " GENERATE\n1, 4, 2\n*NSET,NSET=left\n3,\n*NSET, NSET=_picked\n1\n"
+        "*NSET, NSET=lost\n77\n*NSET, NSET=of, ELSET=e\n*BOUNDARY\nLeft, 1, 3\n"
+    )
+    assert marked(deck(tmp_path / "a.inp", text)) == {
+        "all": [0, 1, 2, 3],
+        "Left": [0, 2, 3],
+        "low": [0, 1],
+        "both": [0, 1, 3],
+        "odd": [0, 2],
+    }
+    store, _ = collect(
+        [tmp_path / "a.inp"], tmp_path / "s.h5", targets=["all"], boundary="odd", processes=0
+    )
+    assert store[0].boundary.tolist() == [1, 0, 1, 0]
+
+
+def test_node_sets_of_parts_and_of_the_assembly(tmp_path):
+    """A set of a part is there in each of its instances; one of the assembly where it says so."""
+    text = (
+        f"*Part, name=A\n*Node\n{SQUARE}{CPS4}*Nset, nset=foot, generate\n1, 2\n*End Part\n"
+        "*Assembly, name=all\n*Instance, name=A-1, part=A\n*End Instance\n"
+        "*Instance, name=A-2, part=A\n5., 0.\n*End Instance\n"
+        "*Nset, nset=tip, instance=A-2\n3, 4\n*Nset, nset=tip, instance=a-1\n 3,\n"
+        "*Nset, nset=dots\nA-1.4, A-2.1\n*Nset, nset=more, instance=A-2\nfoot,\n"
+        "*Nset, nset=again\ntip\n*End Assembly\n"
+    )
+    assert marked(deck(tmp_path / "a.inp", text)) == {
+        "foot": [0, 1, 4, 5],
+        "tip": [2, 6, 7],
+        "dots": [3, 4],
+        "more": [4, 5],
+        "again": [2, 6, 7],
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Abaqus and CalculiX decks, ``.inp``.
 
-Nodes and elements alone, with parts, instances and included files. meshio ends a block at its first
-comment, and keeps one part of several; no other library reads decks, hence this parser.
+Nodes, elements and node sets alone, with parts, instances and included files. meshio ends a block
+at its first comment, and keeps one part of several; no other library reads decks, hence this
+parser.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from lrsa_geo.mesh.cells import Blocks
 from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.formats.abaqus_sets import Sets, add_set, join
 from lrsa_geo.mesh.formats.base import RawMesh, check_file, only_step, referred_by
 
 # Element names: (letters, nodes in the name) -> VTK type.
@@ -46,10 +48,11 @@ class _Part:
     numbers: list[np.ndarray] = field(default_factory=list)
     pos: list[np.ndarray] = field(default_factory=list)
     cells: Blocks = field(default_factory=list)  # with the numbers of the nodes
+    sets: Sets = field(default_factory=dict)  # numbers of nodes
 
 
 def read(path: Path, step: int) -> RawMesh:
-    """Read all instances, or what the deck holds if it has no parts."""
+    """Read all instances, or what the deck holds if it has no parts; a field for each node set."""
     only_step(path, step)
     deck = _Deck(path)
     for keyword, options, data in _sections(_lines(path, path.parent)):
@@ -63,6 +66,7 @@ class _Deck:
         self.here = self.loose = _Part()
         self.parts: dict[str, _Part] = {}
         self.instances: list[tuple[_Part, list[list[float]]]] = []
+        self.instance_of: dict[str, _Part] = {}
         self.left_out: Counter[str] = Counter()
 
     def take(self, keyword: str, options: dict[str, str], data: list[str]) -> None:
@@ -77,6 +81,8 @@ class _Deck:
             self.here = self.loose
         elif keyword == "NODE":
             self.nodes(options, data)
+        elif keyword == "NSET":
+            add_set(options, data, self.here.sets, self.instance_sets())
         elif keyword == "ELEMENT":
             self.elements(options.get("TYPE", "").upper(), data)
         elif keyword in _GENERATE and (data or keyword != "SYSTEM"):
@@ -93,8 +99,12 @@ class _Deck:
                 " does not have before it; put the part into the deck"
             )
         part = self.parts[name]
-        self.here = _Part([*part.numbers], [*part.pos], [*part.cells])
+        self.here = _Part([*part.numbers], [*part.pos], [*part.cells], dict(part.sets))
         self.instances.append((self.here, [_numbers(line) for line in data]))
+        self.instance_of[options.get("NAME", "").upper()] = self.here
+
+    def instance_sets(self) -> dict[str, Sets]:
+        return {name: part.sets for name, part in self.instance_of.items()}
 
     def nodes(self, options: dict[str, str], data: list[str]) -> None:
         if options.get("SYSTEM", "R").upper()[:1] != "R":
@@ -105,7 +115,10 @@ class _Deck:
         if data:
             rows = [(_numbers(line) + [0.0] * 3)[:4] for line in data]
             table = np.array(rows)
-            self.here.numbers.append(table[:, 0].astype(np.int64))
+            numbers = table[:, 0].astype(np.int64)
+            self.here.numbers.append(numbers)
+            if "NSET" in options:
+                join(self.here.sets, options["NSET"], numbers)
             self.here.pos.append(table[:, 1:])
 
     def elements(self, kind: str, data: list[str]) -> None:
@@ -159,6 +172,7 @@ class _Deck:
                 " instances; leave them out"
             )
         raw = RawMesh(np.empty((0, 3)))
+        marked: Sets = {}  # rows of nodes
         for part, pos, listed in placed:
             numbers = np.concatenate(listed)
             # Where a number comes again the last position counts; the place is that of the first.
@@ -169,6 +183,9 @@ class _Deck:
             row_of = np.empty_like(in_order)
             row_of[in_order] = np.arange(len(known)) + len(raw.pos)
             raw.pos = np.concatenate([raw.pos, pos[last[in_order]]])
+            for name, wanted in part.sets.items():
+                at = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+                join(marked, name, row_of[at[known[at] == wanted]])
             for cell_type, cells in part.cells:
                 at = np.searchsorted(known, cells).clip(max=len(known) - 1)
                 missing = cells[known[at] != cells]
@@ -178,6 +195,11 @@ class _Deck:
                         " file is incomplete: export it again"
                     )
                 raw.blocks.append((cell_type, _in_order(cell_type, row_of[at], raw.pos)))
+        raw.point_data = {
+            name: np.isin(np.arange(len(raw.pos)), rows).astype(np.uint8)
+            for name, rows in marked.items()
+            if len(rows)
+        }
         if self.left_out:
             raw.notes.append(
                 "leaves out "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from lrsa_geo.mesh.cells import POLYGON, Blocks, blocks_from_offsets
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats.base import DEFLATE_RATIO, RawMesh, check_counts, check_names
+from lrsa_geo.mesh.formats.exodus_sets import sets_of, side_nodes
 from lrsa_geo.mesh.formats.netcdf import check_header
 
 SUFFIXES = (".e", ".exo", ".ex2", ".exii", ".g")
@@ -53,7 +55,7 @@ _ORDERS = {
 
 
 def read(path: Path, step: int) -> RawMesh:
-    """Read one step, one thread at a time."""
+    """Read one step, one thread at a time; node and side sets become fields of 0 and 1."""
     with _open(path) as file:
         return _Exodus(path, file).mesh(step)
 
@@ -171,20 +173,27 @@ class _Exodus:
         if pos.shape[1] == 1:
             pos = np.pad(pos, ((0, 0), (0, 1)))
         blocks: Blocks = []
+        kinds: list[str] = []
         rows: dict[int, slice] = {}
         total = 0
         for number, _, kind, _ in self.blocks():
             for cell_type, nodes in self.cells(number, kind):
                 blocks.append((cell_type, nodes))
+                kinds.append(kind)
             size = sum(len(nodes) for _, nodes in blocks) - total
             rows[number] = slice(total, total + size)
             total += size
-        return RawMesh(
-            pos,
-            blocks,
-            _vectors(self.node_fields(step)),
-            _vectors(self.cell_fields(step, rows, total)),
+        point_data = _vectors(self.node_fields(step))
+        marks, notes = sets_of(
+            self.array,
+            self.names,
+            set(self.file.variables),
+            len(pos),
+            partial(side_nodes, kinds, blocks, pos.shape[1] == 2),
         )
+        point_data |= {name: mark for name, mark in marks.items() if name not in point_data}
+        cell_data = _vectors(self.cell_fields(step, rows, total))
+        return RawMesh(pos, blocks, point_data, cell_data, notes)
 
     def cells(self, number: int, kind: str) -> Blocks:
         connect = self.array(f"connect{number}").astype(np.int64) - 1
