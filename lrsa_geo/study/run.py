@@ -20,6 +20,7 @@ from lrsa_geo.study.plan import Study
 from lrsa_geo.study.statistics import holm, paired
 
 SIGNIFICANT = 0.05
+BASELINES = {"training_mean": "*the training mean*", "nearest_case": "*the nearest training case*"}
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,11 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
             for field in fields:
                 line += _shown(columns[field].get(model))
             lines.append("| " + " | ".join(line) + " |")
+        for baseline, label in BASELINES.items():
+            values = [_baseline(rows, field, baseline) for field in fields]
+            figures = ["" if value is None else f"{value:.4f}" for value in values]
+            line = [label, "", "", "", *(cell for figure in figures for cell in (figure, ""))]
+            lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -207,6 +213,16 @@ def _shown(cell: Cell | None) -> list[str]:
     if cell.diverged:
         text += f" ({cell.diverged} diverged)"
     return [text, "" if cell.p_value is None else f"{cell.p_value:.2g}"]
+
+
+def _baseline(rows: Rows, field: str, name: str) -> float | None:
+    """Mean error of a prediction without learning: the same for all models of a data set."""
+    for row in rows:
+        baselines = row["report"].get("baselines")
+        if baselines:
+            value: float | None = baselines["fields"][field][name]
+            return value
+    return None
 
 
 def _fields(rows: Rows) -> list[str]:

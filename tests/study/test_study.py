@@ -128,6 +128,7 @@ def rows_of(errors: dict[str, np.ndarray]) -> list[dict]:
             "report": {
                 "parameters": 1000,
                 "test": {"p_x": {"mean": float(e.mean()), "per_mesh": e.tolist()}},
+                "baselines": {"fields": {"p_x": {"training_mean": 1.5, "nearest_case": None}}},
             },
         }
         for model, of_seeds in errors.items()
@@ -163,6 +164,8 @@ def test_the_tables_show_the_same_figures():
     text, tex = markdown(study, {"d": rows}), latex(study, {"d": rows})
     mean, spread = base.mean(), base.mean(1).std(ddof=1)
     assert f"**{mean:.4f} ± {spread:.4f}**" in text
+    assert "| *the training mean* |  |  |  | 1.5000 |  |" in text
+    assert "| *the nearest training case* |  |  |  |  |  |" in text
     assert rf"\mathbf{{{mean:.4f} \pm {spread:.4f}}}" in tex
     assert r"LR\_SA" in tex
     assert r"d: p\_x" in tex
