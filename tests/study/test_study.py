@@ -13,6 +13,8 @@ import pytest
 
 from lrsa_geo.cli import main
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
+from lrsa_geo.simulate import make_store
+from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import Study, ablation
 from lrsa_geo.study.run import cells, latex, markdown
 
@@ -75,14 +77,20 @@ def test_an_unknown_data_set_is_named(study):
         Study.load(study)
 
 
-def test_a_study_is_interrupted_and_goes_on(study, capsys, monkeypatch):
+def test_the_smoke_study_is_interrupted_and_goes_on(study, capsys, monkeypatch):
+    """Two data sets, three mixers, three seeds."""
+    make_store(DarcyRecipe(samples=22, resolution=21, every=2), "darcy.h5", processes=0)
+    of_darcy = STUDY[STUDY.index("  DATA:") : STUDY.index("models:")].replace("DATA", "darcy.h5")
+    text = study.read_text().replace("models:", f"{of_darcy}models:")
+    text = text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    study.write_text(text.replace("models:", "models:\n  Transolver: {model.mixer: transolver}"))
     module = import_module("lrsa_geo.study.compare")
 
     whole = module.train
     started = []
 
     def interrupted(config, folder, **more):
-        if len(started) == 2:
+        if len(started) == 11:
             raise KeyboardInterrupt
         started.append(folder)
         return whole(config, folder, **more)
@@ -97,12 +105,15 @@ def test_a_study_is_interrupted_and_goes_on(study, capsys, monkeypatch):
     assert table in out
     with open("runs/studies/tiny/results.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 2  # models, seeds, fields
+    assert len(rows) == 3 * 3 * (2 + 1)  # models, seeds, fields
     for row in rows:
         metrics = json.loads((Path(row["folder"]) / "metrics.json").read_text())
         assert float(row["mean"]) == metrics["test"][row["field"]]["mean"]
         assert row["steps"] == "3"
-    of_lrsa = [float(row["mean"]) for row in rows if row["model"] == "LRSA"][::2]
+    of_lrsa = [
+        float(row["mean"]) for row in rows if (row["model"], row["field"]) == ("LRSA", "solution")
+    ]
+    assert len(of_lrsa) == 3
     assert f"{np.mean(of_lrsa):.4f} ± {np.std(of_lrsa, ddof=1):.4f}" in table
 
 
