@@ -3,9 +3,10 @@
 Kinds, of ``.inp``: comments inside blocks, several node blocks, *INCLUDE and INPUT=, lower case,
 elements over several lines, parts and instances with a numbering, a shift and a turn of their own,
 sets (generated, of sets, of instances) at the nodes by name, springs and networks beside solids,
-unknown elements, cylindrical nodes, nodes that are generated. Of ``.bdf``: blank continuation lines, free, small and large fields,
-exponents without a letter, local coordinate systems (cylindrical, spherical, nested, by nodes),
-INCLUDE, springs and rigid links, incomplete cells, missing nodes.
+unknown elements, cylindrical nodes, nodes that are generated. Of ``.bdf``: blank continuation
+lines, free, small and large fields, exponents without a letter, local coordinate systems
+(cylindrical, spherical, nested, by nodes), INCLUDE, springs and rigid links, incomplete cells,
+missing nodes.
 """
 
 import numpy as np
