@@ -3,7 +3,8 @@
 Kinds: images, rectilinear and structured grids, collections of steps, pieces with ghost cells,
 blocks that lack a field, VTKHDF; polyhedra; legacy files with voxels, strips and poly-lines. XDMF:
 meshes that move, functions in several series, series that differ in steps, times or meshes,
-checkpoints; mixed meshes with points, lines and cells of order 2 are written and read back, or refused by name.
+checkpoints; mixed meshes with points, lines and cells of order 2 are written and read back, or
+refused by name.
 """
 
 import meshio
