@@ -1,7 +1,7 @@
 """Graphs from meshes: reading, stores, splits, normalisation, data sets; no layers, no training."""
 
 from lrsa_geo.data.augment import Mirror, transform_of
-from lrsa_geo.data.check import Finding, check_store
+from lrsa_geo.data.check import Finding, check_files, check_store
 from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
@@ -35,6 +35,7 @@ __all__ = [
     "SplitRule",
     "StoreDataset",
     "StoreError",
+    "check_files",
     "check_store",
     "collect",
     "describe",
