@@ -91,17 +91,20 @@ def _make(argv: list[str]) -> None:
 
 
 def _make_recipe(name: str, argv: list[str]) -> None:
+    from lrsa_geo.data import check_output
     from lrsa_geo.simulate import make_store, recipe_class
 
     parser = Parser(f"lrsa-geo data make {name}", "[options]", "Simulate a data set (resumable).")
     _add_output(parser, f"datasets/{name}/{name}.h5")
     parser.add_class_arguments(recipe_class(name), "recipe")
     values = parser.instantiate(parser.parse_args(argv))
+    check_output(values.output, same={})
     store = make_store(values.recipe, values.output, values.processes)
     print(f"{store.path}: {len(store)} graphs")
 
 
 def _make_published(name: str, argv: list[str]) -> None:
+    from lrsa_geo.data import check_output
     from lrsa_geo.data.datasets import PUBLISHED, convert_published
 
     parser = Parser(
@@ -116,6 +119,9 @@ def _make_published(name: str, argv: list[str]) -> None:
         "-o", "--output", type=str, default=f"{name}.h5", help="file (default: %(default)s)"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace a store that was made in another way"
+    )
+    parser.add_argument(
         "--val-share",
         dest="val_share",
         type=float,
@@ -123,12 +129,13 @@ def _make_published(name: str, argv: list[str]) -> None:
         help="share of the published training graphs for validation; 0 for none",
     )
     values = parser.parse_args(argv)
+    check_output(values.output, values.overwrite, {"published": name})
     store = convert_published(name, values.source, values.output, values.val_share)
     print(f"{store.path}: {len(store)} graphs; the published split is beside it")
 
 
 def _make_from_files(argv: list[str]) -> None:
-    from lrsa_geo.data import CondTable, collect
+    from lrsa_geo.data import CondTable, collect, describe_collection
 
     parser = Parser(
         "lrsa-geo data make", "--from PATTERN ... --targets NAME ... -o FILE.h5", "Your own files."
@@ -148,10 +155,11 @@ def _make_from_files(argv: list[str]) -> None:
         merge_nodes=values.merge_nodes,
         skip_bad=values.skip_bad,
         processes=values.processes,
+        overwrite=values.overwrite,
     )
     for failure in failures:
         print(f"left out: {failure.reason}")
-    print(f"{store.path}: {len(store)} graphs, {len(failures)} files left out")
+    print(f"{describe_collection(store)}\n{len(failures)} files left out")
 
 
 def _add_output(parser: Parser, default: str) -> None:
@@ -202,6 +210,9 @@ def _add_files_arguments(parser: Parser) -> None:
         metavar="TOLERANCE",
         help="make nodes one that are at most this far apart, in the files' units (0: at exactly"
         " one place); predictions do the same",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a store that was made in another way"
     )
     _add_output(parser, "data.h5")
 

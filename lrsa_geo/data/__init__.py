@@ -6,8 +6,9 @@ from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.geometry import geometry_keys
-from lrsa_geo.data.info import describe, describe_mesh
+from lrsa_geo.data.info import describe, describe_collection, describe_mesh
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.output import check_output
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
@@ -36,9 +37,11 @@ __all__ = [
     "StoreDataset",
     "StoreError",
     "check_files",
+    "check_output",
     "check_store",
     "collect",
     "describe",
+    "describe_collection",
     "describe_mesh",
     "fill_parts",
     "geometry_keys",
