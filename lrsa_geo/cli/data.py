@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import glob
-import re
-import sys
-from collections.abc import Iterable
-from pathlib import Path
 from textwrap import fill
 
+from lrsa_geo.cli.file_names import mesh_files
+from lrsa_geo.cli.look import check, info
 from lrsa_geo.cli.parser import Parser
 
 MAKE = """\
@@ -30,7 +27,7 @@ Published (see datasets/published/README.md):
 
 def data(argv: list[str]) -> None:
     """Run one action."""
-    actions = {"make": _make, "info": _info, "check": _check, "split": _split}
+    actions = {"make": _make, "info": info, "check": check, "split": _split}
     if argv and argv[0] in actions:
         actions[argv[0]](argv[1:])
         return
@@ -39,7 +36,7 @@ def data(argv: list[str]) -> None:
         "action",
         choices=list(actions),
         help="make: simulate, convert or collect graphs; info: what is in a store or a mesh file;"
-        " check: what is wrong with a store; split: which graphs train and test",
+        " check: what is wrong with a store or with mesh files; split: which graphs train and test",
     )
     parser.parse_args(argv)
 
@@ -65,34 +62,6 @@ def add_file_arguments(parser: Parser, step: int | None = 0) -> None:
         action="store_true",
         help="leave out files that cannot be read, and list them at the end",
     )
-
-
-def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]:
-    """Files named by paths, patterns (``**`` goes into folders) or folders, in natural order.
-
-    ``besides`` is left out: a table of parameters may lie in the folder of the meshes.
-
-    Raises:
-        ValueError: a pattern matches nothing.
-    """
-    from lrsa_geo.mesh import MESH_SUFFIXES
-
-    files: list[str] = []
-    for pattern in patterns:
-        if Path(pattern).is_dir():
-            inside = map(str, Path(pattern).iterdir())
-            found = [name for name in inside if Path(name).suffix.lower() in MESH_SUFFIXES]
-        else:
-            found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
-        if not found:
-            raise ValueError(f"'{pattern}' matches no mesh file")
-        files += [name for name in found if besides is None or Path(name) != Path(besides)]
-    return sorted(dict.fromkeys(files), key=_natural)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """case2 before case10."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _make(argv: list[str]) -> None:
@@ -122,17 +91,20 @@ def _make(argv: list[str]) -> None:
 
 
 def _make_recipe(name: str, argv: list[str]) -> None:
+    from lrsa_geo.data import check_output
     from lrsa_geo.simulate import make_store, recipe_class
 
     parser = Parser(f"lrsa-geo data make {name}", "[options]", "Simulate a data set (resumable).")
     _add_output(parser, f"datasets/{name}/{name}.h5")
     parser.add_class_arguments(recipe_class(name), "recipe")
     values = parser.instantiate(parser.parse_args(argv))
+    check_output(values.output, same={})
     store = make_store(values.recipe, values.output, values.processes)
     print(f"{store.path}: {len(store)} graphs")
 
 
 def _make_published(name: str, argv: list[str]) -> None:
+    from lrsa_geo.data import check_output
     from lrsa_geo.data.datasets import PUBLISHED, convert_published
 
     parser = Parser(
@@ -147,6 +119,9 @@ def _make_published(name: str, argv: list[str]) -> None:
         "-o", "--output", type=str, default=f"{name}.h5", help="file (default: %(default)s)"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace a store that was made in another way"
+    )
+    parser.add_argument(
         "--val-share",
         dest="val_share",
         type=float,
@@ -154,12 +129,13 @@ def _make_published(name: str, argv: list[str]) -> None:
         help="share of the published training graphs for validation; 0 for none",
     )
     values = parser.parse_args(argv)
+    check_output(values.output, values.overwrite, {"published": name})
     store = convert_published(name, values.source, values.output, values.val_share)
     print(f"{store.path}: {len(store)} graphs; the published split is beside it")
 
 
 def _make_from_files(argv: list[str]) -> None:
-    from lrsa_geo.data import CondTable, collect
+    from lrsa_geo.data import CondTable, collect, describe_collection
 
     parser = Parser(
         "lrsa-geo data make", "--from PATTERN ... --targets NAME ... -o FILE.h5", "Your own files."
@@ -179,10 +155,11 @@ def _make_from_files(argv: list[str]) -> None:
         merge_nodes=values.merge_nodes,
         skip_bad=values.skip_bad,
         processes=values.processes,
+        overwrite=values.overwrite,
     )
     for failure in failures:
         print(f"left out: {failure.reason}")
-    print(f"{store.path}: {len(store)} graphs, {len(failures)} files left out")
+    print(f"{describe_collection(store)}\n{len(failures)} files left out")
 
 
 def _add_output(parser: Parser, default: str) -> None:
@@ -234,53 +211,10 @@ def _add_files_arguments(parser: Parser) -> None:
         help="make nodes one that are at most this far apart, in the files' units (0: at exactly"
         " one place); predictions do the same",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a store that was made in another way"
+    )
     _add_output(parser, "data.h5")
-
-
-def _info(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, describe, describe_mesh
-    from lrsa_geo.mesh import MESH_SUFFIXES
-
-    parser = Parser(
-        "lrsa-geo data info",
-        "FILE",
-        "What a store holds, whose digest is checked; or a mesh file: its cells, fields, blocks and"
-        " steps.",
-    )
-    parser.add_argument("file", type=str, help="MeshStore (.h5), or a mesh file")
-    parser.add_argument("--step", type=int, default=0, help="step of a mesh file's fields")
-    values = parser.parse_args(argv)
-    if Path(values.file).suffix.lower() in MESH_SUFFIXES:
-        print(describe_mesh(values.file, values.step))
-    else:
-        print(describe(MeshStore(values.file)))
-
-
-def _check(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, Split, check_store, split_path
-
-    parser = Parser(
-        "lrsa-geo data check",
-        "FILE",
-        "Look for what spoils a training: NaN, broken cells, stray or doubled nodes, outliers,\n"
-        "and meshes that are both trained and tested on (if the store has been split). The exit\n"
-        "status is 1 if there is an error.",
-    )
-    parser.add_argument("file", type=str, help="MeshStore (.h5)")
-    store = MeshStore(parser.parse_args(argv).file)
-    splits = split_path(store.path)
-    split = Split.load(splits, len(store)) if splits.exists() else None
-    findings = check_store(store, split)
-    for finding in findings:
-        print(finding)
-    errors = sum(finding.serious for finding in findings)
-    about_split = f"split of {splits}" if split else "no split yet"
-    print(
-        f"{store.path}: {len(store)} graphs, {errors} errors, {len(findings) - errors} warnings;"
-        f" {about_split}"
-    )
-    if errors:
-        sys.exit(1)
 
 
 def _split(argv: list[str]) -> None:

@@ -1,14 +1,15 @@
 """Graphs from meshes: reading, stores, splits, normalisation, data sets; no layers, no training."""
 
 from lrsa_geo.data.augment import Mirror, transform_of
-from lrsa_geo.data.check import Finding, check_store
+from lrsa_geo.data.check import Finding, check_files, check_store
 from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.geometry import geometry_keys
-from lrsa_geo.data.info import describe, describe_mesh
+from lrsa_geo.data.info import describe, describe_collection, describe_mesh
 from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.output import check_output
 from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
@@ -40,10 +41,13 @@ __all__ = [
     "SplitRule",
     "StoreDataset",
     "StoreError",
+    "check_files",
+    "check_output",
     "check_store",
     "collect",
     "conversion",
     "describe",
+    "describe_collection",
     "describe_mesh",
     "fill_parts",
     "geometry_keys",

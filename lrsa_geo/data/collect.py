@@ -14,6 +14,7 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.cond_table import CondTable
+from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import one_at_a_time
@@ -52,6 +53,7 @@ def collect(
     merge_nodes: float | None = None,
     skip_bad: bool = False,
     processes: int | None = None,
+    overwrite: bool = False,
 ) -> tuple[MeshStore, list[Failure]]:
     """Read mesh files in several processes and write their graphs, in order, to one MeshStore.
 
@@ -62,7 +64,8 @@ def collect(
 
     Args:
         files: mesh files.
-        output: MeshStore (.h5); an existing file is replaced.
+        output: MeshStore (.h5). An existing one is replaced if it was made from the same files in
+            the same way, or to ``overwrite``; other files never are.
         inputs, targets, boundary, step, merge_nodes: see :func:`reader_for`. The first file that
             can be read decides which fields are vectors; of the first files, most decide on the
             dimension.
@@ -70,18 +73,22 @@ def collect(
         skip_bad: leave out files that cannot be read, or have other arrays than most (a point cloud
             among meshes), instead of stopping at the first.
         processes: by default one per core; 0 for none but this one.
+        overwrite: replace a store that was made in another way.
 
     Returns:
         The store, and which files were left out and why.
 
     Raises:
         MeshError: a file is bad and ``skip_bad`` is false, or all are bad.
+        StoreError: the output is not the name of a store, would replace something else, or does
+            not fit on the disk.
     """
     paths = tuple(str(path) for path in files)
     if not paths:
         raise MeshError(f"{output}: no mesh files to read; check the pattern")
     table = table or CondTable()
     table.check(paths)
+    check_output(output, overwrite, {"files": list(paths)})
     task = _Collection(paths, Path(output), table, skip_bad)
     with one_at_a_time(output) as waited:
         wanted = partial(
@@ -94,9 +101,12 @@ def collect(
             merge_nodes=merge_nodes,
         )
         reader = task.first_reader(wanted, step)
+        check_output(output, overwrite, task.about(reader))
+        check_space(output, task.size_when_made())
         if waited and (done := task.finished_by_another(reader)) is not None:
             return done
-        return task.make(reader, processes)
+        with full_disk_explained(output, task.size_of_a_graph()):
+            return task.make(reader, processes)
 
 
 @dataclass
@@ -112,6 +122,7 @@ class _Collection:
     Attributes:
         failures: files that were left out so far.
         first: graphs of the first files that could be read, by number.
+        sources: field -> where the first file has it: on its nodes, its cells, or in its geometry.
     """
 
     paths: tuple[str, ...]
@@ -120,6 +131,7 @@ class _Collection:
     skip_bad: bool
     failures: list[Failure] = field(default_factory=list)
     first: dict[int, Data] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
 
     def leave_out(self, failure: Failure) -> Iterable[int]:
         self.failures.append(failure)
@@ -134,6 +146,7 @@ class _Collection:
         meant, and a single surface among solids leaves itself out.
         """
         found: dict[int, tuple[GraphReader, dict[int, Data]]] = {}
+        sources: dict[int, dict[str, str]] = {}
         for index, path in enumerate(self.paths):
             try:
                 mesh = read_mesh(path, step)
@@ -145,6 +158,7 @@ class _Collection:
                 continue
             graph.sample = torch.tensor([index])
             graphs[index] = graph
+            sources.setdefault(reader.dim, _sources(reader, mesh))
             found[reader.dim] = reader, graphs
             if len(graphs) == 2:
                 found = {reader.dim: found[reader.dim]}
@@ -152,6 +166,7 @@ class _Collection:
         if not found:
             raise self.none_left()
         reader, self.first = next(iter(found.values()))
+        self.sources = sources[reader.dim]
         return reader
 
     def none_left(self) -> MeshError:
@@ -160,7 +175,23 @@ class _Collection:
 
     def about(self, reader: GraphReader) -> dict[str, Any]:
         """The provenance of the store."""
-        return {"files": list(self.paths), "reader": reader.to_dict(), "table": self.table.path}
+        return {
+            **{"files": list(self.paths), "reader": reader.to_dict(), "table": self.table.path},
+            "sources": self.sources,
+        }
+
+    def size_of_a_graph(self) -> float:
+        """Mean bytes of the first graphs."""
+        arrays = (values for graph in self.first.values() for _, values in graph)
+        sizes = [values.nbytes for values in arrays if isinstance(values, torch.Tensor)]
+        return sum(sizes) / max(len(self.first), 1)
+
+    def size_when_made(self) -> float:
+        """Bytes of all graphs twice, in parts and in the store, judged by the first ones."""
+        of_files = sum(_stat(self.paths[index]).st_size for index in self.first)
+        of_graphs = len(self.first) * self.size_of_a_graph()
+        total = sum(_stat(path).st_size for path in self.paths)
+        return 2 * of_graphs * total / max(of_files, 1)
 
     def finished_by_another(self, reader: GraphReader) -> tuple[MeshStore, list[Failure]] | None:
         """The store, if another process made the same one while this one waited."""
@@ -198,6 +229,20 @@ class _Collection:
         )
         parts.remove()
         return store, self.failures
+
+
+def _sources(reader: GraphReader, mesh: Data) -> dict[str, str]:
+    """Field -> where a mesh has it: "nodes", "cells" or "geometry"."""
+
+    def source(name: str) -> str:
+        if name in mesh.point_data:
+            return "nodes"
+        field = name.rpartition("=")[0]  # a column of a kind, such as mat=1
+        if name in mesh.cell_data or field in mesh.cell_data:
+            return "cells"
+        return "nodes" if field in mesh.point_data else "geometry"
+
+    return {field.name: source(field.name) for field in (*reader.inputs, *reader.targets)}
 
 
 def _stat(path: str) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
+from torch_geometric.data import Data
 
 from lrsa_geo.data.store import MeshStore
 
@@ -20,29 +22,44 @@ def geometry_keys(store: MeshStore) -> list[int]:
     the other within a hundred-thousandth of the mesh's size, or within what float32 leaves of its
     coordinates. The order of nodes does not matter.
     """
-    seen: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-    about: dict[int, np.ndarray] = {}
-    keys = []
-    for number, data in enumerate(store):
+    known = KnownMeshes(store.__getitem__)
+    return [known.number(number, data) for number, data in enumerate(store)]
+
+
+class KnownMeshes:
+    """Meshes that were seen, to tell whether another one is among them, see :func:`geometry_keys`.
+
+    It keeps some numbers of each mesh, and reads one again if these numbers fit.
+
+    Args:
+        load: number -> graph or mesh.
+    """
+
+    def __init__(self, load: Callable[[int], Data]) -> None:
+        self._load = load
+        self._alike: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        self._about: dict[int, np.ndarray] = {}
+
+    def number(self, number: int, data: Data) -> int:
+        """The number of the first one on the same mesh; ``number`` itself if there was none."""
         pos = data.pos.double().numpy()
-        num_cells = len(data.cells) if "cells" in data else 0
-        alike = seen[len(pos), pos.shape[1], num_cells]
+        num_cells = len(data.cells) if data.get("cells") is not None else 0
+        alike = self._alike[len(pos), pos.shape[1], num_cells]
         key = number
         if len(pos):
             tolerance, summary = _tolerance(pos), _summary(pos)
             near = [
                 i
-                for i in _within(summary, alike, about, 2 * tolerance)
-                if _same(pos, store[i].pos.double().numpy(), tolerance)
+                for i in _within(summary, alike, self._about, 2 * tolerance)
+                if _same(pos, self._load(i).pos.double().numpy(), tolerance)
             ]
             key = near[0] if near else number
-            about[number] = summary
+            self._about[number] = summary
         elif alike:
             key = alike[0]
         if key == number:
             alike.append(number)
-        keys.append(key)
-    return keys
+        return key
 
 
 def _tolerance(pos: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""One-screen summaries of a MeshStore and of a mesh file."""
+"""One-screen summaries of a MeshStore, of how it was made, and of a mesh file."""
 
 from __future__ import annotations
 
@@ -47,6 +47,41 @@ def describe(store: MeshStore) -> str:
         text = str(value)
         is_long = isinstance(value, list | dict) and len(text) > 300
         lines.append(f"{key}: {len(value)} entries" if is_long else f"{key}: {text}")
+    return "\n".join(lines)
+
+
+def describe_collection(store: MeshStore) -> str:
+    """What a store took of the mesh files that it was made of: fields, units, sources, step.
+
+    Args:
+        store: from :func:`lrsa_geo.data.collect`.
+    """
+    reader, made = store.reader, store.provenance
+    nodes = store.num_nodes
+    lines = [
+        f"{store.path}: {len(store):,} graphs of {nodes.min():,} to {nodes.max():,} nodes in"
+        f" {store[0].pos.shape[1]} dimensions"
+    ]
+    if reader is None:
+        return lines[0]
+    words = {"cells": "averaged from cells to nodes", "geometry": "worked out from the cells"}
+    for kind, fields in (("target", reader.targets), ("input", reader.inputs)):
+        for described in fields:
+            source = made.get("sources", {}).get(described.name, "nodes")
+            unit = "no unit" if described.unit == "1" else described.unit
+            columns = " ".join(described.columns)
+            lines.append(f"  {kind:9s} {columns} [{unit}], {words.get(source, 'of the nodes')}")
+    for described in reader.cond:
+        unit = "no unit" if described.unit == "1" else described.unit
+        lines.append(f"  parameter {described.name} [{unit}], from {made.get('table')}")
+    if "boundary" in store.arrays:
+        source = f"field '{reader.boundary}'" if reader.boundary else "worked out from the cells"
+        lines.append(f"  boundary  {source}")
+    lines.append(
+        "  step      " + ("the last" if reader.step == -1 else f"{reader.step}") + " of each file"
+    )
+    if reader.merge_nodes is not None:
+        lines.append(f"  nodes     up to {reader.merge_nodes:g} apart are made one")
     return "\n".join(lines)
 
 

@@ -17,6 +17,12 @@ _SAMPLE = 100  # cells of each type whose nodes are looked at
 
 def check_cells(path: Path, number: int, nodes: np.ndarray, num_nodes: int) -> None:
     """Refuse cells of an unknown VTK type or size, or that point at nodes which are not there."""
+    if number == 42:
+        raise MeshError(
+            f"{path}: has {len(nodes):,} polyhedra (VTK type 42), expected cells with a fixed"
+            " number of faces; split them into tetrahedra (ParaView: Tetrahedralize), or export"
+            " with the polyhedra decomposed"
+        )
     if not is_known(number):
         raise MeshError(
             f"{path}: has cells of the unknown VTK type {number}, expected linear or quadratic"

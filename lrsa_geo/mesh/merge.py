@@ -102,10 +102,10 @@ def repeated_cells(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -
 
 
 def hanging_nodes(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
-    """Nodes of the boundary that lie inside an edge of the boundary that they do not belong to.
+    """Nodes of the boundary inside an edge or face of the boundary that they do not belong to.
 
-    Where a mesh is refined on one side only, the edge of the coarse cell has nodes of the fine ones
-    on it; both sides count as boundary.
+    Where a mesh is refined on one side only, the edges and faces of the coarse cell have nodes of
+    the fine ones on them; both sides count as boundary.
     """
     facets = boundary_facets(cells, cell_types, len(pos))
     corners = facets.corners
@@ -114,21 +114,58 @@ def hanging_nodes(pos: np.ndarray, cells: np.ndarray, cell_types: np.ndarray) ->
     following = np.roll(corners, -1, axis=1)
     last = np.maximum((corners >= 0).sum(1) - 1, 0)
     following[np.arange(len(corners)), last] = corners[:, 0]
-    edges = np.stack([corners, following], 2)[(corners >= 0)]
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
-    edges = edges[edges[:, 0] != edges[:, 1]]
     is_corner = np.zeros(len(pos), dtype=bool)  # those of second order belong inside edges
     places = np.arange(cells.shape[1]) < corner_counts(cells, cell_types)[:, None]
     is_corner[cells[places & (cells >= 0)]] = True
     candidates = facets.nodes[is_corner[facets.nodes]]
-    tree = cKDTree(pos[candidates])
+    edges = np.stack([corners, following], 2)[(corners >= 0)]
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    found = [_inside_edges(pos, candidates, edges[edges[:, 0] != edges[:, 1]])]
+    if corners.shape[1] > 2:
+        found += [
+            _inside_faces(pos, candidates, corners[last == width - 1, :width])
+            for width in range(3, corners.shape[1] + 1)
+        ]
+    return np.unique(np.concatenate(found))
+
+
+_NEAR = 1e-6  # of the length of an edge: a node nearer than that lies on it
+_AWAY = 1e-3  # the same from its ends
+
+
+def _inside_edges(pos: np.ndarray, candidates: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Which of the candidates lie inside an edge ``[E, 2]``."""
     start, end = pos[edges[:, 0]], pos[edges[:, 1]]
     length = np.linalg.norm(end - start, axis=1)
-    near = tree.query_ball_point((start + end) / 2, 0.51 * length, return_sorted=False)
-    edge = np.repeat(np.arange(len(edges)), [len(found) for found in near])
-    node = candidates[np.concatenate([np.empty(0, np.int64), *map(np.array, near)]).astype(int)]
+    edge, node = _pairs(pos, candidates, (start + end) / 2, 0.51 * length)
     away, along = pos[node] - start[edge], (end - start)[edge]
     share = (away * along).sum(1) / length[edge] ** 2
     off = np.linalg.norm(away - share[:, None] * along, axis=1)
-    inside = (share > 1e-3) & (share < 1 - 1e-3) & (off < 1e-6 * length[edge])
-    return np.unique(node[inside])
+    return node[(share > _AWAY) & (share < 1 - _AWAY) & (off < _NEAR * length[edge])]
+
+
+def _inside_faces(pos: np.ndarray, candidates: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Which of the candidates lie inside a flat convex polygon ``[F, W]``, off its edges."""
+    outline = pos[faces]
+    middle = outline.mean(1)
+    radius = np.linalg.norm(outline - middle[:, None], axis=2).max(1, initial=0)
+    following = np.roll(outline, -1, axis=1)
+    normal = np.cross(outline - middle[:, None], following - middle[:, None]).sum(1)
+    area = np.linalg.norm(normal, axis=1, keepdims=True)  # twice the area
+    normal = np.divide(normal, area, out=np.zeros_like(normal), where=area > 0)
+    face, node = _pairs(pos, candidates, middle, radius)
+    away = pos[node][:, None] - outline[face]
+    off = np.abs((away * normal[face][:, None]).sum(2)).max(1, initial=0)
+    left = (np.cross((following - outline)[face], away) * normal[face][:, None]).sum(2)
+    inside = (left > _AWAY * area[face]).all(1)
+    return node[inside & (off < _NEAR * radius[face])]
+
+
+def _pairs(
+    pos: np.ndarray, candidates: np.ndarray, middles: np.ndarray, radii: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of middles, and the candidates within their radii, as two columns."""
+    near = cKDTree(pos[candidates]).query_ball_point(middles, radii, return_sorted=False)
+    number = np.repeat(np.arange(len(middles)), [len(found) for found in near])
+    places = np.concatenate([np.empty(0, np.int64), *map(np.array, near)]).astype(int)
+    return number, candidates[places]

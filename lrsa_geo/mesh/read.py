@@ -24,6 +24,7 @@ there; a file in which they do not is refused.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,35 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
     Raises:
         MeshError: the file is missing, damaged, or no mesh; the message says what to do.
     """
+    reading = read_closely(path, step)
+    for note in reading.left_out:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return reading.mesh
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A mesh that was read, and what was done to it on the way.
+
+    Attributes:
+        mesh: as :func:`read_mesh` returns it.
+        left_out: what the file holds and a mesh does not, a sentence each.
+        collapsed: cells with a node at two of their corners that became what they are.
+        flattened: the largest |z| that was taken for rounding of 0.
+    """
+
+    mesh: MeshData
+    left_out: list[str]
+    collapsed: int = 0
+    flattened: float = 0.0
+
+
+def read_closely(path: str | Path, step: int = 0) -> Reading:
+    """Read a mesh as :func:`read_mesh` does, and tell what was done to it.
+
+    Raises:
+        MeshError: the file is missing, damaged, or no mesh.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     format_ = READERS.get(suffix)
@@ -86,10 +116,7 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
         with np.errstate(all="ignore"):  # of this thread alone; what is not finite is found below
             if format_.check is not None:
                 format_.check(path)
-            raw = format_.read(path, step)
-        for note in raw.notes:
-            warnings.warn(f"{path}: {note}", stacklevel=2)
-        return _to_data(path, raw)
+            return _to_data(path, format_.read(path, step))
     except MeshError:
         raise
     except (Exception, SystemExit) as error:
@@ -100,7 +127,7 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
         ) from error
 
 
-def _to_data(path: Path, raw: RawMesh) -> MeshData:
+def _to_data(path: Path, raw: RawMesh) -> Reading:
     pos = _native(raw.pos)
     if pos.ndim != 2 or pos.shape[1] not in (2, 3) or not len(pos):
         raise MeshError(
@@ -115,7 +142,9 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
             f"{path}: {(~finite).sum():,} of {len(pos):,} nodes have coordinates that are NaN or"
             f" infinite, the first is node {finite.argmin()}; remove or repair them"
         )
+    height, collapsed = 0.0, 0
     if pos.shape[1] == 3 and _is_plane(pos):
+        height = float(np.abs(pos[:, 2]).max())
         pos = np.ascontiguousarray(pos[:, :2])
     data = MeshData(pos=torch.from_numpy(pos))
     blocks = [(number, nodes) for number, nodes in raw.blocks if len(nodes)]
@@ -128,11 +157,13 @@ def _to_data(path: Path, raw: RawMesh) -> MeshData:
         ends = np.cumsum([len(nodes) for _, nodes in blocks])
         parts = np.split(cells, ends[:-1])
         if any(has_collapsed(n, part) for (n, _), part in zip(blocks, parts, strict=True)):
+            before = cell_types
             cells, cell_types, _ = resolve_collapsed(cells, cell_types)
+            collapsed = int((cell_types != before).sum())
         data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
     data.point_data = _tensors(path, "node", raw.point_data, len(pos))
     data.cell_data = _tensors(path, "cell", raw.cell_data, num_cells)
-    return data
+    return Reading(data, raw.notes, collapsed, height)
 
 
 def _is_plane(pos: np.ndarray) -> bool:

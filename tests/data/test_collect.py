@@ -105,7 +105,7 @@ def test_parameters_come_from_the_row_of_the_file(folder):
     assert store.fields["cond"] == (Field("mach"), Field("angle", "deg"))
     np.testing.assert_allclose(store.read("cond"), [[0.1, 2], [0.3, 1]], rtol=1e-6)
     with pytest.raises(MeshError, match=r"case2.vtu: .*table.csv has no row for it"):
-        collect(cases(folder), folder / "mine.h5", targets=["p"], table=table, processes=0)
+        collect(cases(folder), folder / "all.h5", targets=["p"], table=table, processes=0)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ BAD = {
         "outside the range|point at",
     ),
     "unknown cell": ("a.vtu", vtu(kind=99), "unknown VTK type 99"),
-    "polyhedron": ("a.vtu", vtu(kind=42), "unknown VTK type 42"),
+    "polyhedron": ("a.vtu", vtu(kind=42), "1 polyhedra"),
     "unknown cell in MSH": (
         "a.msh",
         MSH2.format(n=3, tag=3).replace("1 2 2 0", "1 999 2 0"),

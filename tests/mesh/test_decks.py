@@ -3,9 +3,10 @@
 Kinds, of ``.inp``: comments inside blocks, several node blocks, *INCLUDE and INPUT=, lower case,
 elements over several lines, parts and instances with a numbering, a shift and a turn of their own,
 sets (generated, of sets, of instances) at the nodes by name, springs and networks beside solids,
-unknown elements, cylindrical nodes, nodes that are generated. Of ``.bdf``: blank continuation lines,
-free, small and large fields, exponents without a letter, local coordinate systems (cylindrical, spherical, nested, by nodes),
-INCLUDE, springs and rigid links, incomplete cells, missing nodes.
+unknown elements, an element number that comes twice, cylindrical nodes, nodes that are generated.
+Of ``.bdf``: blank continuation lines, free, small and large fields, exponents without a letter,
+local coordinate systems (cylindrical, spherical, nested, by nodes), INCLUDE, springs and rigid
+links, incomplete cells, missing nodes.
 """
 
 import numpy as np
@@ -35,6 +36,9 @@ def deck(path, text):
         f"*NODE\n{SQUARE}{CPS4}*STEP\n*NODE PRINT\nU\n*NODE FILE\nU\n*END STEP\n",
         f"*PART, NAME=a\n*NODE\n{SQUARE}{CPS4}*END PART\n",
         f"*NODE\n{SQUARE.replace('1., 1.', '1.D0, 1.0E+00')}{CPS4}",
+        f"\ufeff*NODE\n{SQUARE}* ELEMENT , TYPE = CPS4\n1, 1, 2, 3, 4\n",
+        f"*NODE\n{SQUARE}{CPS4}{CPS4}".replace("\n", "\r\n"),
+        f"*NODE\n{SQUARE}{CPS4}1, 1, 2, 3, 4\n*PART, NAME=empty\n*END PART\n",
     ],
 )
 def test_one_square_however_it_is_written(tmp_path, text):
@@ -126,6 +130,7 @@ def test_node_sets_of_parts_and_of_the_assembly(tmp_path):
         (f"*NODE\n{SQUARE}*ELEMENT, TYPE=CPS4\n1, 1, 2, 3\n", "has 3 nodes, expected 4"),
         (f"*NODE\n{SQUARE}*ELEMENT, TYPE=CPS3\n1, 1, 2, 3, 4\n", "has 4 nodes, expected 3"),
         (f"*NODE\n{SQUARE}*ELEMENT, TYPE=CPS4\n1, 1, 2, 3, 9\n", "node 9, which is not defined"),
+        (f"*NODE\n{SQUARE}{CPS4}1, 2, 3, 4, 1\n", "element 1 is there twice"),
         (f"*NODE, SYSTEM=C\n{SQUARE}{CPS4}", "SYSTEM=C"),
         (f"*SYSTEM\n1., 0., 0.\n*NODE\n{SQUARE}{CPS4}", r"\*SYSTEM"),
         (f"*NODE\n{SQUARE}{CPS4}*NGEN\n1, 4, 1\n", r"\*NGEN"),

@@ -2,15 +2,17 @@
 
 Kinds: groups of curves and surfaces at their nodes, by name; a cell in two groups, which formats
 before 4 write twice; groups on some entities only; views with several steps, in another order than
-the mesh, on a part of it; nodes with gaps in their numbers; what takes Gmsh's library without it.
+the mesh, on a part of it; nodes with gaps in their numbers; what takes Gmsh's library without it;
+groups of MED by name, and of UNV left out with a warning.
 """
 
 import gmsh
 import numpy as np
 import pytest
 import torch
-from mesh_files import MSH2, measure
+from mesh_files import MSH2, in_any_order, measure
 
+from lrsa_geo.data import collect
 from lrsa_geo.mesh import MeshError, read_mesh
 from lrsa_geo.mesh.formats import msh
 
@@ -103,3 +105,54 @@ def test_without_the_library_the_file_is_refused_with_the_way_out(tmp_path, monk
     monkeypatch.setattr(msh.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MeshError, match=r"a\.msh: .*pip install gmsh"):
         read_mesh(tmp_path / "a.msh")
+
+
+def groups(folder, *names):
+    """One square with groups of a corner, of edges that share one, and of the face."""
+    is_alone = not gmsh.isInitialized()  # another fixture may have a model open
+    if is_alone:
+        gmsh.initialize(interruptible=False)
+    for option, value in (("General.Terminal", 0), ("Mesh.Binary", 0), ("Mesh.SaveAll", 0)):
+        gmsh.option.setNumber(option, value)
+    gmsh.model.add("groups")
+    square = gmsh.model.occ.addRectangle(0, 0, 0, 1, 1)
+    gmsh.model.occ.synchronize()
+    wanted = ((0, [1], "corner"), (1, [1], "bottom"), (1, [1, 2], "low é"), (2, [square], "plate"))
+    for dim, entities, name in wanted:
+        gmsh.model.addPhysicalGroup(dim, entities, name=name)
+    gmsh.option.setNumber("Mesh.MeshSizeMax", 0.7)
+    gmsh.model.mesh.generate(2)
+    for name in names:
+        gmsh.write(str(folder / name))
+    gmsh.model.remove()
+    if is_alone:
+        gmsh.finalize()
+
+
+def test_groups_of_med_are_those_of_msh(tmp_path):
+    """The same model through meshio and through Gmsh, by where the nodes of each group lie."""
+    groups(tmp_path, "a.msh", "a.med")
+    one, other = read_mesh(tmp_path / "a.msh"), read_mesh(tmp_path / "a.med")
+    assert len(one.pos) == len(other.pos)
+    for name, count in (("corner", 1), ("bottom", None), ("low é", None), ("plate", len(one.pos))):
+        places = [data.pos[data.point_data[name] == 1] for data in (one, other)]
+        np.testing.assert_allclose(in_any_order(places[0]), in_any_order(places[1]))
+        assert count is None or len(places[1]) == count
+    assert (other.pos[other.point_data["bottom"] == 1][:, 1] == 0).all()
+    store, _ = collect(
+        [tmp_path / "a.med"], tmp_path / "s.h5", targets=["plate"], boundary="bottom", processes=0
+    )
+    assert torch.equal(store[0].boundary.bool(), store[0].pos[:, 1] == 0)
+
+
+def test_unv_with_groups_is_read_without_them(tmp_path):
+    """Gmsh writes them, and its process ends when it reads them."""
+    groups(tmp_path, "a.unv", "a.msh")
+    with pytest.warns(UserWarning, match=r"a\.unv: leaves out its groups; .*save it as \.med"):
+        data = read_mesh(tmp_path / "a.unv")
+    assert measure(data, 2) == pytest.approx(1)
+    assert len(data.pos) == len(read_mesh(tmp_path / "a.msh").pos)
+    text = (tmp_path / "a.unv").read_text()
+    (tmp_path / "a.unv").write_text(text[: len(text) // 2])
+    with pytest.raises(MeshError, match=r"a\.unv"):
+        read_mesh(tmp_path / "a.unv")

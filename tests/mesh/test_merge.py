@@ -2,7 +2,7 @@
 
 Kinds: nodes at one place, exactly and nearly; cells that own their nodes (discontinuous output);
 cells that are there twice, the other way round, on both sides of a surface; nodes that hang on an
-edge, in the plane and in space; none in conforming meshes of order 1 and 2.
+edge or inside a face, in the plane and in space; none in conforming meshes of order 1 and 2.
 """
 
 from itertools import product
@@ -106,8 +106,23 @@ def test_nodes_that_hang_in_space():
             rows.append(pos.index(corner))
         cells.append(rows)
     found = hanging_nodes(np.array(pos), np.array(cells), np.full(5, 12))
-    on_edges = [i for i, (x, y, z) in enumerate(pos) if x == 1 and (y == 0.5) != (z == 0.5)]
-    assert found.tolist() == on_edges
+    inside = [i for i, (x, y, z) in enumerate(pos) if x == 1 and 0.5 in (y, z)]
+    assert len(inside) == 5
+    assert found.tolist() == inside
+
+
+@pytest.mark.parametrize("shift", [(0.2, 0.2), (0.5, 0.1)])
+def test_nodes_that_hang_on_a_triangle(shift):
+    """A small tetrahedron stands on the face of a large one, its corners inside that face."""
+    large = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0], [1, 1, -3.0]])
+    small = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    small[:, :2] += shift
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    pos = np.concatenate([large, small]) @ turned
+    args = np.arange(8).reshape(2, 4), np.full(2, 10)
+    assert hanging_nodes(pos, *args).tolist() == [4, 5, 6]
+    apart = pos + np.repeat([[0.0], [1e-3]], 4, 0) * turned[2]  # a gap between them
+    assert not len(hanging_nodes(apart, *args))
 
 
 def test_conforming_meshes_have_none():

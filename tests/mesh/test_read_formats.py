@@ -301,3 +301,27 @@ def test_point_clouds(tmp_path):
     assert bits(read_mesh(tmp_path / "a.npz").point_data["T"]) == bits(temperature)
     assert read_mesh(tmp_path / "a.csv").point_data["T"].tolist() == temperature.tolist()
     assert read_mesh(tmp_path / "a.xyz").point_data["column_3"].tolist() == temperature.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"p","Points:0","Points:1","Points:2"\n1,0,0,0\n5,1,0,2\n',
+        "Points_0,Points_1,Points_2,p\n0,0,0,1\n1,0,2,5\n",
+        "x;y;z;p\n0;0;0;1\n1;0;2;5\n",
+        "x\ty\tz\tp\n0\t0\t0\t1\n1\t0\t2\t5\n",
+    ],
+)
+def test_tables_of_points(tmp_path, text):
+    """As ParaView and spreadsheets write them."""
+    (tmp_path / "a.csv").write_text(text)
+    data = read_mesh(tmp_path / "a.csv")
+    assert data.pos.tolist() == [[0, 0, 0], [1, 0, 2]]
+    assert data.point_data["p"].tolist() == [1, 5]
+    assert list(data.point_data) == ["p"]
+
+
+def test_tables_with_decimal_commas_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("x;y\n0,5;1,0\n1;2\n")
+    with pytest.raises(MeshError, match=r"a\.csv: .*'0,5' with commas; write numbers with a point"):
+        read_mesh(tmp_path / "a.csv")

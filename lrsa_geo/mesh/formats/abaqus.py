@@ -10,34 +10,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lrsa_geo.mesh.cells import Blocks
 from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.formats.abaqus_elements import (
+    NO_CELLS,
+    NODES,
+    cell_type_of,
+    drop_repeated,
+    in_vtk_order,
+)
 from lrsa_geo.mesh.formats.abaqus_sets import Sets, add_set, join
 from lrsa_geo.mesh.formats.base import RawMesh, check_file, only_step, referred_by
 
-# Element names: (letters, nodes in the name) -> VTK type.
-_SOLIDS = {4: 10, 5: 14, 6: 13, 8: 12, 10: 24, 13: 27, 15: 26, 20: 25}
-_FLAT = {3: 5, 4: 9, 6: 22, 8: 23, 9: 28}
-_LINES = {2: 3, 3: 21}
-_NODES = {10: 4, 14: 5, 13: 6, 12: 8, 24: 10, 27: 13, 26: 15, 25: 20}
-_NODES |= {5: 3, 9: 4, 22: 6, 23: 8, 28: 9, 3: 2, 21: 3}
-_FAMILIES: list[tuple[str, dict[int, int]]] = [
-    (r"(?:D?C?C3D|AC3D|EC3D|FC3D|Q3D|COH3D|SC|CSS|CCL)(\d+)", _SOLIDS),
-    (r"(?:CPS|CPE|CPEG|CAX|CGAX|M3D|SFM3D|D?C?C2D|DC?CAX|AC2D|ACAX|COH2D|COHAX)(\d+)", _FLAT),
-    (r"(?:S|DS|R3D)(\d)", _FLAT),
-    (r"STRI(3|6)5?", _FLAT),
-    (r"(?:T[23]D|R2D|RAX|RB[23]D|AC1D|D?C?C1D)(\d)", _LINES),
-]
-_BEAMS = {"1": 3, "2": 21, "3": 3}  # B21 B22 B23, by the last digit
-# Between bodies, of no extent: nothing of a field lives on them.
-_NO_CELLS = re.compile(
-    r"SPRING|DASHPOT|CONN|MASS|ROTARYI|GAP|JOINT|HEATCAP|DCOUP|D$|DIST|ITS|ITT|DRAG|PSI"
-)
 _GENERATE = ("NGEN", "NFILL", "NCOPY", "NMAP", "ELGEN", "ELCOPY", "SYSTEM", "SUBMODEL")
 
 
@@ -48,6 +37,7 @@ class _Part:
     numbers: list[np.ndarray] = field(default_factory=list)
     pos: list[np.ndarray] = field(default_factory=list)
     cells: Blocks = field(default_factory=list)  # with the numbers of the nodes
+    labels: list[np.ndarray] = field(default_factory=list)  # numbers of those cells
     sets: Sets = field(default_factory=dict)  # numbers of nodes
 
 
@@ -99,7 +89,14 @@ class _Deck:
                 " does not have before it; put the part into the deck"
             )
         part = self.parts[name]
-        self.here = _Part([*part.numbers], [*part.pos], [*part.cells], dict(part.sets))
+        self.here = replace(
+            part,
+            numbers=[*part.numbers],
+            pos=[*part.pos],
+            cells=[*part.cells],
+            labels=[*part.labels],
+            sets=dict(part.sets),
+        )
         self.instances.append((self.here, [_numbers(line) for line in data]))
         self.instance_of[options.get("NAME", "").upper()] = self.here
 
@@ -122,17 +119,17 @@ class _Deck:
             self.here.pos.append(table[:, 1:])
 
     def elements(self, kind: str, data: list[str]) -> None:
-        if _NO_CELLS.match(kind):
+        if NO_CELLS.match(kind):
             self.left_out[kind] += len(data)
             return
-        cell_type = _cell_type(kind)
+        cell_type = cell_type_of(kind)
         if cell_type is None:
             raise MeshError(
                 f"{self.path}: has elements of the unknown type '{kind}'; leave them out, or export"
                 " linear or quadratic ones"
             )
-        width = _NODES[cell_type]
-        cells, row = [], []
+        width = NODES[cell_type]
+        cells, labels, row = [], [], []
         for line in data:
             row += [int(n) for n in line.split(",") if n.strip()]
             if len(row) > width:
@@ -142,6 +139,7 @@ class _Deck:
                         f" expected {width}; export it again"
                     )
                 cells.append(row[1 : width + 1])
+                labels.append(row[0])
                 row = []
         if row:
             raise MeshError(
@@ -150,6 +148,7 @@ class _Deck:
             )
         if cells:
             self.here.cells.append((cell_type, np.array(cells, dtype=np.int64)))
+            self.here.labels.append(np.array(labels, dtype=np.int64))
 
     def mesh(self) -> RawMesh:
         if self.instances:
@@ -174,6 +173,7 @@ class _Deck:
         raw = RawMesh(np.empty((0, 3)))
         marked: Sets = {}  # rows of nodes
         for part, pos, listed in placed:
+            drop_repeated(self.path, part.cells, part.labels)
             numbers = np.concatenate(listed)
             # Where a number comes again the last position counts; the place is that of the first.
             known, first, place = np.unique(numbers, return_index=True, return_inverse=True)
@@ -194,7 +194,7 @@ class _Deck:
                         f"{self.path}: elements have node {missing[0]}, which is not defined; the"
                         " file is incomplete: export it again"
                     )
-                raw.blocks.append((cell_type, _in_order(cell_type, row_of[at], raw.pos)))
+                raw.blocks.append((cell_type, in_vtk_order(cell_type, row_of[at], raw.pos)))
         raw.point_data = {
             name: np.isin(np.arange(len(raw.pos)), rows).astype(np.uint8)
             for name, rows in marked.items()
@@ -207,27 +207,6 @@ class _Deck:
                 + ", which join nodes and fill no space"
             )
         return raw
-
-
-def _cell_type(kind: str) -> int | None:
-    for pattern, types in _FAMILIES:
-        if match := re.match(pattern + r"(?!\d)", kind):
-            return types.get(int(match[1]))
-    if match := re.match(r"(?:B|PIPE|ELBOW)[23](\d)", kind):
-        return _BEAMS.get(match[1])
-    return {"SAX1": 3, "MAX1": 3, "SAX2": 21, "MAX2": 21, "FRAME2D": 3, "FRAME3D": 3}.get(kind)
-
-
-def _in_order(cell_type: int, cells: np.ndarray, pos: np.ndarray) -> np.ndarray:
-    """VTK's order of nodes."""
-    if cell_type == 13:
-        return cells[:, [0, 2, 1, 3, 5, 4]]
-    if cell_type == 21:  # the middle node is the second of most types, the third of some writers
-        first, second, third = (pos[cells[:, i]] for i in range(3))
-        second_lies = np.linalg.norm(2 * second - first - third, axis=1).sum()
-        third_lies = np.linalg.norm(2 * third - first - second, axis=1).sum()
-        return cells[:, [0, 2, 1]] if second_lies < third_lies else cells
-    return cells
 
 
 def _moved(pos: np.ndarray, lines: list[list[float]]) -> np.ndarray:
@@ -274,7 +253,7 @@ def _sections(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, str], list[
 
 def _lines(path: Path, folder: Path, depth: int = 0) -> Iterator[str]:
     """Lines without comments and blank ones, with those of included files in their place."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         for line in map(str.strip, file):
             if not line or line.startswith("**"):
                 continue

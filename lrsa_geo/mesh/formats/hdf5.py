@@ -1,4 +1,4 @@
-"""Formats inside HDF5: MED, ``.med``, and CGNS, ``.cgns``."""
+"""HDF5, and CGNS inside it, ``.cgns``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,7 @@ from lrsa_geo.mesh.formats import own_meshio
 from lrsa_geo.mesh.formats.base import DEFLATE_RATIO, RawMesh, check_counts
 from lrsa_geo.mesh.formats.vtk_process import read_with_vtk
 
-_read_med_of_meshio = own_meshio.reader("med")
 _read_cgns_of_meshio = own_meshio.reader("cgns")
-
-
-def read_med(path: Path, step: int) -> RawMesh:
-    """Read it with meshio; MED has the facets of a hexahedron in an order of its own."""
-    raw = _read_med_of_meshio(path, step)
-    faces = [*range(20), 24, 22, 21, 23, 20, 25, 26]
-    raw.blocks = [(number, n[:, faces] if number == 29 else n) for number, n in raw.blocks]
-    return raw
 
 
 def read_cgns(path: Path, step: int) -> RawMesh:
@@ -39,31 +30,6 @@ def check_cgns(path: Path) -> None:
         is_adf = b"ADF Database" in file.read(64)
     if not is_adf:
         check_hdf5(path)
-
-
-def check_med(path: Path) -> None:
-    """As :func:`check_hdf5`; before MED 3 the arrays had other places."""
-    with open(path, "rb") as head:
-        start = head.read(8)
-    if start[1:4] != b"HDF":
-        raise MeshError(
-            f"{path}: not an HDF5 file, as MED files are; if it is of MED 2.1 or older, convert it"
-            " with Salome's `medimport`, else export it again"
-        )
-    check_hdf5(path)
-    with h5py.File(path, "r") as file:
-        about = file.get("INFOS_GENERALES")
-        version = [int(about.attrs.get(word, 0)) for word in ("MAJ", "MIN")] if about else [0, 0]
-        if not about or version[0] < 3:
-            raise MeshError(
-                f"{path}: is of MED version {version[0]}.{version[1]}, expected 3 or 4; convert it"
-                " with Salome's `medimport FILE.med NEW.med`, or open and save it in Salome"
-            )
-        if (meshes := len(file.get("ENS_MAA", ()))) != 1:
-            raise MeshError(
-                f"{path}: holds {meshes} meshes, expected one; write every mesh to a file of its"
-                " own"
-            )
 
 
 def check_hdf5(path: Path) -> None:

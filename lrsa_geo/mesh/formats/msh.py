@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 from pathlib import Path
 
 from lrsa_geo.mesh.errors import MeshError
@@ -30,6 +31,30 @@ def read(path: Path, step: int) -> RawMesh:
     return read_in_child(gmsh_child.__file__, path, step, 20 + path.stat().st_size / 1e6, "Gmsh")
 
 
+def read_unv(path: Path, step: int) -> RawMesh:
+    """Read a copy without groups, whose reading ends Gmsh's process."""
+    kept, left_out, dataset = [], 0, None  # type: list[bytes], int, list[bytes] | None
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.strip() != b"-1":
+            (kept if dataset is None else dataset).append(line)
+        elif dataset is None:
+            dataset = [line]
+        else:
+            number = dataset[1].strip() if len(dataset) > 1 else b""
+            left_out += number in _GROUPS
+            kept += [] if number in _GROUPS else [*dataset, line]
+            dataset = None
+    if dataset is not None:
+        raise MeshError(f"{path}: its last data set is not closed; the file is truncated")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "mesh.unv")
+        copy.write_bytes(b"".join(kept))
+        raw = read(copy, step)
+    if left_out:
+        raw.notes.append("leaves out its groups; to mark the boundary save it as .med or .msh")
+    return raw
+
+
 def check(path: Path) -> None:
     """Sections that are closed, what they declare, and names of fields."""
     with mapped(path) as text:
@@ -53,6 +78,7 @@ def check(path: Path) -> None:
         check_names(path, "fields", names)
 
 
+_GROUPS = (b"752", b"2417", b"2429", b"2430", b"2432", b"2435", b"2452", b"2467", b"2477")
 _FIELD = re.compile(rb'\s*\d+\s*"(.*?)"\s*\n\s*\d+\s*\n\s*\S+\s*\n\s*\d+\s*\n\s*(\d+)')
 
 

@@ -11,6 +11,7 @@ from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats.base import RawMesh, check_counts, check_names, only_step
 
 _GIB = 1 << 30
+_PARAVIEW = {f"Points{mark}{i}": axis for mark in ":_" for i, axis in enumerate("xyz")}
 
 
 def check_zip(path: Path) -> None:
@@ -37,13 +38,23 @@ def read_npz(path: Path, step: int) -> RawMesh:
 
 
 def read_csv(path: Path, step: int) -> RawMesh:
-    """Columns ``x, y`` and perhaps ``z`` by name, or the first three if there is no header."""
+    """Columns ``x, y`` and perhaps ``z`` by name, or the first three if there is no header.
+
+    Columns end at commas, semicolons or tabs. ParaView calls the axes ``Points:0``, ``Points_1``.
+    """
     only_step(path, step)
     with open(path, encoding="utf-8-sig") as file:
-        names = [name.strip().strip('"') for name in file.readline().split(",")]
+        head, second = file.readline(), file.readline()
+    mark = next((mark for mark in ";\t" if mark in head), ",")
+    if mark != "," and "," in second:
+        raise MeshError(
+            f"{path}: has columns that end at {mark!r} and numbers such as"
+            f" '{second.split(mark)[0].strip()}' with commas; write numbers with a point, 0.5"
+        )
+    names = [name.strip().strip('"') for name in head.split(mark)]
     header = not all(map(_is_number, names))
-    rows = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, encoding="utf-8-sig")
-    return _cloud(path, rows, names if header else [])
+    rows = np.loadtxt(path, delimiter=mark, skiprows=int(header), ndmin=2, encoding="utf-8-sig")
+    return _cloud(path, rows, [_PARAVIEW.get(n, n) for n in names] if header else [])
 
 
 def read_xyz(path: Path, step: int) -> RawMesh:

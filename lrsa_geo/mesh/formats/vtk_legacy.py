@@ -59,8 +59,9 @@ def read(path: Path, step: int) -> RawMesh:
         return read_with_vtk(path, step)
     try:
         raw = _read_with_meshio(path, step)
-    except (_refused, ValueError) as error:
-        if str(error) and "cannot handle" not in str(error):
+    except (_refused, ValueError, KeyError) as error:
+        is_unknown = isinstance(error, KeyError)  # a type of cells that meshio has no number for
+        if not is_unknown and str(error) and "cannot handle" not in str(error):
             raise
         return read_with_vtk(path, step)  # cells that meshio does not know
     if re.search(rb"^CELL_DATA", text, re.MULTILINE) and not raw.cell_data:

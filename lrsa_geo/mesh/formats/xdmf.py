@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from copy import deepcopy
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.formats import own_meshio
-from lrsa_geo.mesh.formats.base import RawMesh, check_counts, check_file, check_names, referred_by
+from lrsa_geo.mesh.formats.base import (
+    RawMesh,
+    check_counts,
+    check_file,
+    check_names,
+    only_step,
+    referred_by,
+)
 from lrsa_geo.mesh.formats.hdf5 import check_hdf5
 
 _meshio = own_meshio.module("xdmf")
@@ -34,6 +42,7 @@ def check(path: Path) -> None:
                 " coefficients, which are not values at nodes; write the function itself"
                 " (`XDMFFile.write`, or VTU)"
             )
+    _refuse_what_is_not_read(path, tree.getroot())
     for item in tree.iter("DataItem"):
         text = (item.text or "").strip()
         kind = item.get("Format")
@@ -48,11 +57,60 @@ def check(path: Path) -> None:
             check_counts(path, [("values in a DataItem", values)])
 
 
+def _refuse_what_is_not_read(path: Path, root: Element) -> None:
+    """What meshio takes for something else, or has no words for."""
+    remedy = "; open it in ParaView and save as VTU"
+    for topology in root.iter("Topology"):
+        kind = topology.get("TopologyType") or topology.get("Type") or ""
+        if kind.lower().endswith(("mesh", "polygon", "polyhedron")):
+            raise MeshError(f"{path}: has the topology '{kind}', which is not read{remedy}")
+        if len(topology.get("Order", "").split()) > 1:
+            raise MeshError(f"{path}: gives nodes an order of their own, which is not read{remedy}")
+        if topology.get("BaseOffset", "0").strip() not in ("", "0"):
+            raise MeshError(
+                f"{path}: counts nodes from BaseOffset {topology.get('BaseOffset')}, expected 0"
+                + remedy
+            )
+    for geometry in root.iter("Geometry"):
+        kind = geometry.get("GeometryType") or geometry.get("Type") or "XYZ"
+        if kind.upper() not in ("XY", "XYZ"):
+            raise MeshError(f"{path}: has the geometry '{kind}', expected XY or XYZ{remedy}")
+    for field in root.iter("Attribute"):
+        if (center := field.get("Center", "Node")) not in ("Node", "Cell"):
+            raise MeshError(
+                f"{path}: field '{field.get('Name')}' has a value for each {center.lower()},"
+                " expected Node or Cell; leave it out"
+            )
+    for item in root.iter("DataItem"):
+        kind = item.get("ItemType", "Uniform")
+        if kind != "Uniform" or (item.get("Format") is None and item.get("Reference") is None):
+            raise MeshError(f"{path}: has a DataItem of type {kind}, expected plain values{remedy}")
+        if item.get("Format") == "Binary" and (
+            item.get("Endian", "Native").lower() not in ("native", sys.byteorder)
+            or item.get("Seek", "0").strip() != "0"
+            or item.get("Compression", "Raw") != "Raw"
+        ):
+            raise MeshError(
+                f"{path}: has binary values with an offset, packed, or of another byte order, which"
+                f" are not read{remedy}"
+            )
+    for grid in root.iter("Grid"):
+        if grid.get("CollectionType") == "Spatial" or grid.get("GridType") == "Tree":
+            raise MeshError(
+                f"{path}: holds a mesh in several grids, which are not joined; merge them in"
+                " ParaView (Merge Blocks) and save as VTU"
+            )
+
+
 def read(path: Path, step: int) -> RawMesh:
     """Read one step, with the mesh of that step and the fields of all collections."""
-    if b'"Temporal"' not in path.read_bytes():
+    text = path.read_bytes()
+    if b'"Temporal"' not in text and b'"Binary"' not in text:
         return _read_one_step(path, step)
     root = ElementTree.parse(path).getroot()
+    if b'"Temporal"' not in text:
+        only_step(path, step)
+        return _read_elsewhere(path, root)
     series = [
         (grid, grid.findall("Grid"))
         for grid in root.iter("Grid")
@@ -67,10 +125,18 @@ def read(path: Path, step: int) -> RawMesh:
     num_steps = steps.pop()
     if not -num_steps <= step < num_steps:
         raise MeshError(f"{path}: has steps 0 to {num_steps - 1}, got `step` {step}; choose one")
-    merged = _merged(path, root, [grids[step] for _, grids in series])
+    return _read_elsewhere(path, _merged(path, root, [grids[step] for _, grids in series]))
+
+
+def _read_elsewhere(path: Path, root: Element) -> RawMesh:
+    """Read the grid of an element, whose files are named as seen from that of ``path``."""
+    for item in root.iter("DataItem"):
+        if item.get("Format") in ("HDF", "Binary"):
+            file, colon, rest = (item.text or "").strip().partition(":")
+            item.text = f"{path.resolve().parent / file}{colon}{rest}"
     with tempfile.TemporaryDirectory() as folder:
         one = Path(folder, "step.xdmf")
-        one.write_bytes(ElementTree.tostring(merged))
+        one.write_bytes(ElementTree.tostring(root))
         return own_meshio.from_meshio(path, _meshio.read(one))
 
 
@@ -91,10 +157,6 @@ def _merged(path: Path, root: Element, grids: list[Element]) -> Element:
     check_names(path, "fields", [f"{f.get('Center')} {f.get('Name')}" for f in fields])
     grid = Element("Grid", GridType="Uniform", Name="step")
     grid.extend(deepcopy([*meshes[0], *fields]))
-    for item in grid.iter("DataItem"):
-        if item.get("Format") in ("HDF", "Binary"):
-            file, colon, rest = (item.text or "").strip().partition(":")
-            item.text = f"{path.resolve().parent / file}{colon}{rest}"
     top = Element("Xdmf", Version=root.get("Version", "3.0"))
     domain = ElementTree.SubElement(top, "Domain")
     domain.append(grid)

@@ -1,0 +1,36 @@
+"""Names of mesh files on the command line: paths, patterns and folders."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]:
+    """Files named by paths, patterns (``**`` goes into folders) or folders, in natural order.
+
+    ``besides`` is left out: a table of parameters may lie in the folder of the meshes.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+    """
+    from lrsa_geo.mesh import MESH_SUFFIXES
+
+    files: list[str] = []
+    for pattern in patterns:
+        if Path(pattern).is_dir():
+            inside = map(str, Path(pattern).iterdir())
+            found = [name for name in inside if Path(name).suffix.lower() in MESH_SUFFIXES]
+        else:
+            found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
+        if not found:
+            raise ValueError(f"'{pattern}' matches no mesh file")
+        files += [name for name in found if besides is None or Path(name) != Path(besides)]
+    return sorted(dict.fromkeys(files), key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """case2 before case10."""
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
