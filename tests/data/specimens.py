@@ -108,7 +108,7 @@ def write_specimens(folder: Path) -> dict[str, str]:
         "coordinates far from the origin": "far.vtu",
         "z that is rounding of 0": "noise.vtu",
         "whole numbers on cells": "material",
-        "values that are NaN or infinite": "nan.vtu",
+        "fields with values that are NaN or infinite": "nan.vtu",
         "files on one mesh, whatever its rounding": "same.vtu",
         "files of another dimension": "solid.vtu",
         "files without cells among meshes": "cloud.csv",

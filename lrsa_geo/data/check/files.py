@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lrsa_geo.data.check.fields import NOT_FINITE, FieldStatistics
+from lrsa_geo.data.check.fields import FieldStatistics
 from lrsa_geo.data.check.findings import Finding, Findings, Kind
 from lrsa_geo.data.check.meshes import faults_of_mesh
 from lrsa_geo.data.geometry import KnownMeshes
@@ -38,6 +38,12 @@ LACKING = Kind(
     "warning",
     "as inputs or targets they are refused where they are missing: write them everywhere, or leave"
     " these files out with --skip-bad",
+)
+NOT_FINITE = Kind(
+    "fields with values that are NaN or infinite",
+    "warning",
+    "as an input or target such a field is refused: repair it, or leave these files out with"
+    " --skip-bad; where a part of the mesh has no such field this is as it should be",
 )
 COLLAPSED = Kind(
     "collapsed cells",
