@@ -241,7 +241,7 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
             num_sanity_val_steps=0,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
         accelerator = f"accelerator {config.trainer.accelerator}, devices {config.trainer.devices}"
         raise ValueError(
             f"trainer: {error} ({accelerator}; --trainer.accelerator auto takes what there is)"

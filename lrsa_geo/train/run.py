@@ -78,7 +78,7 @@ class Run:
 
     def picture(self, name: str) -> Path:
         """Picture of the whole run: loss or error_against_nodes."""
-        return self.path / "pictures" / f"{name}.png"
+        return self.path / "pictures" / f"{file_stems([name])[name]}.png"
 
     def pictures_of(self, fields: Iterable[str]) -> dict[str, Path]:
         """A picture for each field, whatever its name."""
