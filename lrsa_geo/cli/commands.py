@@ -10,6 +10,7 @@ from pathlib import Path
 from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
+from lrsa_geo.cli.errors import run_command
 from lrsa_geo.cli.parser import Parser
 from lrsa_geo.cli.report import print_report
 from lrsa_geo.cli.study import ablate as _ablate
@@ -28,6 +29,8 @@ Train neural operators on meshes: geometry in, field out.
   lrsa-geo predict runs/mine 'new/*.vtu' -o out/
 
   lrsa-geo compare study.yaml            models x data sets x seeds, with tests
+
+Errors are one line; --traceback, of any command, shows where they come from.
 """
 
 
@@ -42,7 +45,7 @@ def run(argv: list[str]) -> int:
         "ablate": _ablate,
     }
     if argv and argv[0] in commands:
-        return _run(commands[argv[0]], argv[1:])
+        return run_command(commands[argv[0]], argv[1:])
     parser = Parser("lrsa-geo", "COMMAND ...", DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
@@ -52,18 +55,6 @@ def run(argv: list[str]) -> int:
         " `lrsa-geo COMMAND --help` tells the rest.",
     )
     parser.parse_args(argv)
-    return 0
-
-
-def _run(command: Callable[[list[str]], None], argv: list[str]) -> int:
-    try:
-        command(argv)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"lrsa-geo: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as interrupt:
-        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
-        return 130
     return 0
 
 
@@ -83,7 +74,8 @@ def _train(argv: list[str]) -> None:
         "WHAT [options]",
         "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
         "library (elasticity), a MeshStore of your own (mine.h5) or a YAML configuration. Every\n"
-        "value below is a key of the YAML file and a flag; flags win.",
+        "value below is a key of the YAML file and a flag; flags win. --max-time 45m ends the\n"
+        "training and its schedule of the learning rate after that time.",
     )
     parser.add_argument("what", type=str, help="name, store or config.yaml; comes first")
     parser.add_argument("--quick", action="store_true", help="less of everything, to see it work")
@@ -99,7 +91,8 @@ def _train(argv: list[str]) -> None:
     if not argv or argv[0].startswith("-"):
         parser.parse_args(argv)
         parser.error("WHAT comes first")
-    what, rest = argv[0], argv[1:]
+    what = argv[0]
+    rest = [re.sub(r"^--max-time(?==|$)", "--trainer.max_time", flag) for flag in argv[1:]]
     layers = find_config(what, quick="--quick" in rest)
 
     def config_of(run: Run | None = None) -> TrainConfig:

@@ -59,6 +59,7 @@ class StoreDataset(Dataset):
             raise ValueError(
                 f"{store.path}: the graphs have no {sorted(missing)}, which is asked for; they have"
                 f" {', '.join(store.arrays)}"
+                + ("; --model.use_measure false does without" if "measure" in missing else "")
             )
         self._whole = arrays is None
         self._read = [array for array in self.arrays if array in store.arrays]

@@ -28,8 +28,9 @@ from lrsa_geo.train.predict import (
     predict_graph,
 )
 from lrsa_geo.train.processes import followed_folder
+from lrsa_geo.train.records import write_json
 from lrsa_geo.train.results import result_fields
-from lrsa_geo.train.run import Interrupted, Run, write_json
+from lrsa_geo.train.run import Interrupted, Run
 from lrsa_geo.train.signature import Signature
 from lrsa_geo.train.surrogate import ModelConfig, Surrogate, layout_of
 

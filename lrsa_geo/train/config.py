@@ -16,7 +16,11 @@ from jsonargparse import ArgumentParser, Namespace
 from lrsa_geo.data import SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.train.objective import ObjectiveConfig
+from lrsa_geo.train.schedule import duration_of
 from lrsa_geo.train.surrogate import ModelConfig
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "32", "16", "64", "bf16")
+"""What trains: half precision for the matrix products alone, never for the whole model."""
 
 
 @dataclass
@@ -80,6 +84,8 @@ class TrainerConfig:
     Args:
         max_epochs: passes over the training graphs; -1 for as many as ``max_steps`` takes.
         max_steps: optimiser steps after which training ends; -1 for no such limit.
+        max_time: time after which training ends, with its schedule of the learning rate, such as
+            45m, 1h30m or DD:HH:MM:SS; whichever limit comes first.
         accelerator: "auto", "cpu", "gpu", ...
         devices: number of devices, or "auto".
         strategy: "auto", "ddp", ...
@@ -93,6 +99,7 @@ class TrainerConfig:
 
     max_epochs: int = 100
     max_steps: int = -1
+    max_time: str | None = None
     accelerator: str = "auto"
     devices: int | str = "auto"
     strategy: str = "auto"
@@ -170,7 +177,9 @@ def check_config(config: TrainConfig) -> None:
         ValueError: the training would never end, or never begin; a number is out of range.
     """
     epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
-    if epochs == steps == -1:
+    if config.trainer.max_time is not None:
+        duration_of(config.trainer.max_time)
+    elif epochs == steps == -1:
         raise ValueError(
             "trainer.max_epochs and trainer.max_steps are both -1, so the training would never end;"
             " set one of them"
@@ -178,9 +187,25 @@ def check_config(config: TrainConfig) -> None:
     for name, limit in (("max_epochs", epochs), ("max_steps", steps)):
         if limit < -1 or limit == 0:
             raise ValueError(f"trainer.{name} is {limit}, expected 1 or more, or -1 for no limit")
-    nodes = config.data.nodes_per_graph
-    if nodes is not None and nodes < 1:
-        raise ValueError(f"data.nodes_per_graph is {nodes}, expected 1 or more, or null for all")
+    for name, number, least in (
+        ("data.nodes_per_graph", config.data.nodes_per_graph, 1),
+        ("data.batch_size", config.data.batch_size, 1),
+        ("data.num_workers", config.data.num_workers, 0),
+        ("trainer.accumulate_grad_batches", config.trainer.accumulate_grad_batches, 1),
+        ("trainer.check_val_every_n_epoch", config.trainer.check_val_every_n_epoch, 1),
+        ("trainer.num_nodes", config.trainer.num_nodes, 1),
+    ):
+        if number is not None and number < least:
+            null = ", or null for all" if name.endswith("per_graph") else ""
+            raise ValueError(f"{name} is {number}, expected {least} or more{null}")
+    clip = config.trainer.gradient_clip_val
+    if clip is not None and not clip > 0:
+        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected more than 0, or null")
+    if config.trainer.precision not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision is '{config.trainer.precision}', expected one of"
+            f" {', '.join(PRECISIONS)}; positions and sums need float32 beside half precision"
+        )
     if not (config.optim.lr > 0 and math.isfinite(config.optim.lr)):
         raise ValueError(f"optim.lr is {config.optim.lr}, expected a number above 0")
     if not 0 <= config.optim.warmup < 1:

@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import nn
 
 from lrsa_geo.files import atomic_path
+from lrsa_geo.train.run import Run
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full, a quota that is used up, a file that is too big."""
@@ -72,6 +73,17 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def full_disk(run: Run, error: BaseException) -> OSError:
+    """What to tell who has no room left for a run: what is kept, and how to go on."""
+    again = f"free some space and `lrsa-geo train {run.config} --resume --run {run.path}`"
+    kept = "no epoch was finished, so nothing was kept; free some space and start again"
+    if run.has_model():
+        kept = f"the trained model is kept; {again} tests it"
+    elif run.checkpoint.exists():
+        kept = f"{run.share_done()} are kept in {run.checkpoint}; {again} goes on"
+    return OSError(f"{run.path}: the disk is full ({error}); {kept}")
 
 
 def _mib(size: int) -> str:

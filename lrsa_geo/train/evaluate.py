@@ -25,7 +25,8 @@ from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.pictures import draw_test
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
-from lrsa_geo.train.run import Run, write_json
+from lrsa_geo.train.records import write_json
+from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
@@ -46,9 +47,9 @@ def evaluate(folder: Path) -> dict[str, Any]:
         MismatchError: the store lacks a field of the model.
     """
     run = Run(folder)
+    surrogate = load_surrogate(folder)
     if not run.config.exists():
         raise FileNotFoundError(f"{run.path} is no run folder: it has no config.yaml")
-    surrogate = load_surrogate(folder)
     config = load_config(run.config)
     store = match_store(prepare_store(config.data), surrogate.signature.fields)
     objective = surrogate.objective(config.objective)

@@ -17,20 +17,21 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lrsa_geo.data import match_store
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
-from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, is_full
+from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk, is_full
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History, SurrogateModule
 from lrsa_geo.train.pictures import draw_loss
 from lrsa_geo.train.processes import FOLLOW, Processes
 from lrsa_geo.train.rehearsal import rehearse
 from lrsa_geo.train.run import Run
+from lrsa_geo.train.schedule import Progress, duration_of
 from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 
@@ -170,7 +171,7 @@ class _Training:
             self.run.abandon()
 
     def disk_full(self, error: BaseException) -> OSError | None:
-        return None if self.run is None else self.run.disk_full(error)
+        return None if self.run is None else full_disk(self.run, error)
 
     def interrupted(self) -> KeyboardInterrupt:
         if not self.processes.first or self.run is None:
@@ -227,8 +228,10 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
     flags = dict(vars(config.trainer))
     if flags["devices"] == "auto" and not torch.cuda.is_available():
         flags["devices"] = 1  # one process with all cores, the same as Lightning's own choice
+    if flags["max_time"] is not None:
+        flags["max_time"] = duration_of(flags["max_time"])
     if config.trainer.enable_progress_bar:
-        callbacks = [*callbacks, TQDMProgressBar(refresh_rate=10)]  # drawing takes time, too
+        callbacks = [*callbacks, Progress()]
     try:
         return lightning.Trainer(
             **flags,
@@ -238,5 +241,8 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
             num_sanity_val_steps=0,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, TypeError) as error:
-        raise ValueError(f"trainer: {error}") from error
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+        accelerator = f"accelerator {config.trainer.accelerator}, devices {config.trainer.devices}"
+        raise ValueError(
+            f"trainer: {error} ({accelerator}; --trainer.accelerator auto takes what there is)"
+        ) from error

@@ -19,6 +19,7 @@ from lrsa_geo.files import atomic_path
 from lrsa_geo.train.config import OptimConfig
 from lrsa_geo.train.muon import Muon
 from lrsa_geo.train.objective import ObjectiveConfig
+from lrsa_geo.train.schedule import OneCycleInTime, share_done, timer_of
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -42,7 +43,8 @@ class SurrogateModule(lightning.LightningModule):
         self.surrogate = surrogate
         self.optim = optim
         self.objective = surrogate.objective(objective)
-        self._planned: int | None = None  # step at which the schedule of a resumed run was to end
+        self._planned: int | str | None = None  # where the schedule of a resumed run was to end
+        self._since = (0.0, 0)  # time and step at which it began
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch."""
@@ -82,42 +84,64 @@ class SurrogateModule(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimiser, and OneCycle over the whole run."""
+        """The optimiser, and OneCycle over the whole run: its steps, or its time."""
         # Lightning does not clip gradients in mixed precision with the fused form.
         optimizer = self.new_optimizer(fused="mixed" not in str(self.trainer.precision))
-        schedule = self._one_cycle(optimizer, self._last_step())
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": self._one_cycle(optimizer), "interval": "step"},
         }
 
     def _last_step(self) -> int:
         return max(4, int(self.trainer.estimated_stepping_batches))
 
-    def _one_cycle(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
-        steps = max(4, steps)
+    def _plan(self) -> int | str:
+        """The step, or the time, at which the schedule ends."""
+        timer = timer_of(self.trainer)
+        if timer is None:
+            return self._last_step()
+        return f"{timer.time_elapsed() + (timer.time_remaining() or 0):.0f} s"
+
+    def _one_cycle(self, optimizer: torch.optim.Optimizer, done: int = 0) -> OneCycleLR:
+        if timer_of(self.trainer) is not None:
+            return OneCycleInTime(optimizer, self.optim.lr, self.optim.warmup)
+        steps = max(4, self._last_step() - done)
         warmup = max(self.optim.warmup, 2 / steps)  # PyTorch divides by zero at a single step
         return OneCycleLR(optimizer, self.optim.lr, total_steps=steps, pct_start=warmup)
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """One step on; in a run that ends after a time, to where the first process's clock is."""
+        if isinstance(scheduler, OneCycleInTime):
+            share = share_done(self.trainer, self._since)
+            scheduler.go_to(self.trainer.strategy.broadcast(share))
+        else:
+            scheduler.step()
+
     def on_train_start(self) -> None:
-        """In a resumed run with another number of steps, begin a new schedule over the rest."""
-        last, done = self._last_step(), self.trainer.global_step
-        if self._planned not in (None, last) and done < last:
+        """In a resumed run with another end, begin a new schedule over the rest."""
+        plan, done = self._plan(), self.trainer.global_step
+        timer = timer_of(self.trainer)
+        goes_on = timer is not None or done < self._last_step()
+        if self._planned not in (None, plan) and goes_on:
             schedule = self.trainer.lr_scheduler_configs[0]
-            schedule.scheduler = self._one_cycle(self.trainer.optimizers[0], last - done)
+            schedule.scheduler = self._one_cycle(self.trainer.optimizers[0], done)
+            self._since = (timer.time_elapsed() if timer else 0.0, done)
             if self.trainer.is_global_zero:
-                rest = last - done
-                print(f"a new one-cycle schedule of the learning rate over the other {rest} steps")
-        self._planned = last
+                left = timer.time_remaining() or 0 if timer else 0
+                rest = f"{left:.0f} seconds" if timer else f"{self._last_step() - done} steps"
+                print(f"a new one-cycle schedule of the learning rate over the other {rest}")
+        self._planned = plan
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the step at which the schedule ends, and what prediction needs to be told."""
+        """Keep where the schedule begins and ends, and what prediction needs to be told."""
         checkpoint["last_step"] = self._planned
+        checkpoint["since"] = self._since
         checkpoint["surrogate"] = self.surrogate.about()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the step at which the schedule was to end."""
+        """Remember where the schedule was to begin and to end."""
         self._planned = checkpoint.get("last_step", checkpoint["lr_schedulers"][0]["total_steps"])
+        self._since = tuple(checkpoint.get("since", (0.0, 0)))
 
     def new_optimizer(self, *, fused: bool = True) -> torch.optim.Optimizer:
         """Muon for the blocks' matrices and AdamW for the rest, or AdamW, ``fused`` or not."""

@@ -20,6 +20,7 @@ from lrsa_geo.mesh import (
     read_mesh,
     write_mesh,
 )
+from lrsa_geo.train.disk import is_full
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -49,6 +50,7 @@ def write_result(
 
     Raises:
         MeshError: the file cannot be written.
+        OSError: the disk is full.
     """
     fields = surrogate.signature.fields["y"]
     mesh = _without_earlier_results(mesh, fields)
@@ -57,8 +59,16 @@ def write_result(
         mesh.cell_data = {**(mesh.get("cell_data") or {}), **on_cells}
     known = mesh.get("point_data") or {}
     result = result_fields(prediction, data, fields)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_mesh(output, mesh, {n: values for n, values in result.items() if n not in known})
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_mesh(output, mesh, {n: values for n, values in result.items() if n not in known})
+    except (MeshError, OSError) as error:
+        if not is_full(error):
+            raise
+        raise OSError(
+            f"{output}: the disk is full; the results before this one are whole; free some space"
+            " and predict the others"
+        ) from error
 
 
 def _without_earlier_results(mesh: Data, fields: Iterable[Field]) -> Data:

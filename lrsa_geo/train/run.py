@@ -10,24 +10,23 @@ pictures/
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
-import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from lrsa_geo.files import atomic_path
 from lrsa_geo.train.config import TrainConfig, TrainerConfig, load_config, save_config
+from lrsa_geo.train.records import changes, file_stems, write_json
+from lrsa_geo.train.schedule import duration_of
 
 # What may change where a run is resumed; everything else makes it another run.
 CHANGEABLE = ("trainer.", "data.num_workers", "data.in_memory")
@@ -77,29 +76,14 @@ class Run:
         """Figures of a run that was stopped."""
         return self.path / "metrics-stopped.json"
 
-    def picture(self, name: Literal["loss", "error_against_nodes"]) -> Path:
-        """Picture of the whole run."""
-        return self.path / "pictures" / f"{name}.png"
+    def picture(self, name: str) -> Path:
+        """Picture of the whole run: loss or error_against_nodes."""
+        return self.path / "pictures" / f"{file_stems([name])[name]}.png"
 
     def pictures_of(self, fields: Iterable[str]) -> dict[str, Path]:
-        """A picture for each field, whatever its name.
-
-        Signs that are no letters become ``_`` and long names are cut; where two would be the same
-        file, or that of :meth:`picture`, on any system, they are numbered.
-        """
-        files: dict[str, Path] = {}
-        taken = {"loss", "error_against_nodes"}
-        for name in fields:
-            letters = re.sub(r"[^\w-]+", "_", name).encode()[:100].decode(errors="ignore")
-            numbered = (f"{letters}-{number}" for number in itertools.count(2))
-            stem = next(
-                stem
-                for stem in itertools.chain([letters], numbered)
-                if stem.casefold() not in taken
-            )
-            taken.add(stem.casefold())
-            files[name] = self.path / "pictures" / f"{stem}.png"
-        return files
+        """A picture for each field, whatever its name."""
+        stems = file_stems(fields, taken=("loss", "error_against_nodes"))
+        return {name: self.path / "pictures" / f"{stem}.png" for name, stem in stems.items()}
 
     @classmethod
     def claim(cls, where: str | Path, config: TrainConfig) -> Run:
@@ -178,12 +162,7 @@ class Run:
         """
         if not self.config.exists():
             raise FileNotFoundError(f"{self.path} holds no run to resume")
-        before, after = _flat(load_config(self.config)), _flat(config)
-        changed = [
-            f"{key} was {before.get(key)} and is {after.get(key)}"
-            for key in dict.fromkeys([*before, *after])
-            if before.get(key) != after.get(key) and not key.startswith(CHANGEABLE)
-        ]
+        changed = changes(load_config(self.config), config, CHANGEABLE)
         if changed:
             raise ValueError(
                 f"{self.path} cannot go on as another run: {'; '.join(changed)}. Only trainer.*,"
@@ -195,7 +174,7 @@ class Run:
         if not self.goes_on(config.trainer):
             raise ValueError(
                 f"{self.path} is finished after {epochs} epochs; raise --trainer.max_epochs (or"
-                " max_steps) to go on"
+                " max_steps, max_time) to go on"
             )
 
     def goes_on(self, trainer: TrainerConfig) -> bool:
@@ -203,9 +182,14 @@ class Run:
         if not self.metrics.exists():
             return True
         epochs, steps = self.progress()
-        return (trainer.max_epochs == -1 or epochs < trainer.max_epochs) and (
-            trainer.max_steps == -1 or steps < trainer.max_steps
-        )
+        in_time = trainer.max_time is None or self._elapsed() < duration_of(trainer.max_time)
+        in_epochs = trainer.max_epochs == -1 or epochs < trainer.max_epochs
+        return in_time and in_epochs and (trainer.max_steps == -1 or steps < trainer.max_steps)
+
+    def _elapsed(self) -> timedelta:
+        """Time that the checkpoint has behind it, if it was limited."""
+        timer = self.state()["callbacks"].get("Timer", {}) if self.checkpoint.exists() else {}
+        return timedelta(seconds=timer.get("time_elapsed", {}).get("train", 0))
 
     def progress(self) -> tuple[int, int]:
         """Epochs and optimiser steps that the checkpoint has behind it."""
@@ -223,30 +207,16 @@ class Run:
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
         except (RuntimeError, EOFError, UnpicklingError, OSError, KeyError) as error:
-            raise ValueError(
-                f"{self.checkpoint}: a damaged checkpoint ({type(error).__name__}), from which"
-                " nothing can go on; start a new run"
-            ) from error
+            what = f"{self.checkpoint}: a damaged checkpoint ({type(error).__name__})"
+            raise ValueError(f"{what}, from which nothing can go on; start a new run") from error
         return state
 
     def has_model(self) -> bool:
         """Whether there is a trained model, and no checkpoint of a training that went on since."""
         if not self.model.exists():
             return False
-        if self.metrics.exists() or not self.checkpoint.exists():
-            return True
-        return self.model.stat().st_mtime_ns >= self.checkpoint.stat().st_mtime_ns
-
-    def disk_full(self, error: BaseException) -> OSError:
-        """What to tell who has no room left."""
-        again = f"free some space and `lrsa-geo train {self.config} --resume --run {self.path}`"
-        if self.has_model():
-            kept = f"the trained model is kept; {again} tests it"
-        elif self.checkpoint.exists():
-            kept = f"{self.share_done()} are kept in {self.checkpoint}; {again} goes on"
-        else:
-            kept = "no epoch was finished, so nothing was kept; free some space and start again"
-        return OSError(f"{self.path}: the disk is full ({error}); {kept}")
+        is_last = self.metrics.exists() or not self.checkpoint.exists()
+        return is_last or self.model.stat().st_mtime_ns >= self.checkpoint.stat().st_mtime_ns
 
     def share_done(self) -> str:
         """How far the checkpoint is, such as "12 of 100 epochs"."""
@@ -327,31 +297,3 @@ class Run:
 
 def _holds_a_run(folder: Path) -> FileExistsError:
     return FileExistsError(f"{folder} holds a run already; resume it, or name another folder")
-
-
-def _flat(config: TrainConfig) -> dict[str, Any]:
-    """Values by their dotted names."""
-
-    def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in values.items():
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
-
-    return dict(walk(dataclasses.asdict(config), ""))
-
-
-def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write a JSON file that appears complete or not at all; numbers that are none become null."""
-    with atomic_path(path) as temporary:
-        text = json.dumps(_without_nan(values), indent=1, allow_nan=False)
-        temporary.write_text(text + "\n")
-
-
-def _without_nan(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {name: _without_nan(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_without_nan(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values

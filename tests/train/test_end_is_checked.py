@@ -27,7 +27,7 @@ from lrsa_geo import plot
 from lrsa_geo.cli import main
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field
-from lrsa_geo.train import Run, SurrogateModule
+from lrsa_geo.train import ModelConfig, Run, Surrogate, SurrogateModule
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, is_full
 
 FLAGS = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
@@ -224,3 +224,15 @@ def test_a_disk_that_fills_up_in_a_training(here, epoch):
     assert "train runs/s/config.yaml --resume --run runs/s` goes on" in errors[0]
     assert Run(Path("runs/s")).progress()[0] == 3
     assert main(["train", "runs/s/config.yaml", "--resume", "--run", "runs/s"]) == 0
+
+
+def test_a_disk_that_is_full_while_predicting(here, capsys, files_of_20_kb):
+    pos = torch.rand(3000, 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
+    store = MeshStore.write(here / "s.h5", [Data(pos=pos, y=pos[:, :1])], {"y": (Field("p"),)})
+    config = ModelConfig(8, 1, 2, 2, fourier_octaves=2, use_measure=False)
+    Surrogate.for_training(config, store, [0]).save(here / "model.safetensors")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    assert main(["predict", "model.safetensors", "s.h5:0", "-o", "out"]) == 1
+    assert "out/s-0.vtu: the disk is full" in capsys.readouterr().err
+    assert files_in(here / "out") == []

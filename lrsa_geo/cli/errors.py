@@ -1,0 +1,57 @@
+"""What a user sees of an error: one line of what was expected, the rest on request."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import lrsa_geo
+
+TRACEBACK = "--traceback"
+_PACKAGE = Path(lrsa_geo.__file__).parent
+
+
+def run_command(command: Callable[[list[str]], None], argv: list[str]) -> int:
+    """Run a command; an error becomes one line, with ``--traceback`` all of it.
+
+    Returns:
+        Exit status: 0, 1 for an error, 130 where the user interrupted.
+    """
+    shows_all = TRACEBACK in argv
+    try:
+        command([argument for argument in argv if argument != TRACEBACK])
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if shows_all:
+            traceback.print_exc()
+        print(f"lrsa-geo: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of memory: lower data.batch_size or set data.nodes_per_graph ({text[:160]})"
+    if is_expected(error):
+        return text or type(error).__name__
+    return (
+        f"unexpected {type(error).__name__}: {text or 'no message'}; add {TRACEBACK} to see where"
+        " it comes from, and please report it"
+    )
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error is meant for the user: raised by the library itself, or by the system."""
+    if isinstance(error, OSError | ImportError):
+        return True
+    if not isinstance(error, ValueError | RuntimeError) or not str(error):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
