@@ -208,6 +208,11 @@ def check_config(config: TrainConfig) -> None:
         )
     if not (config.optim.lr > 0 and math.isfinite(config.optim.lr)):
         raise ValueError(f"optim.lr is {config.optim.lr}, expected a number above 0")
+    decay = config.optim.weight_decay
+    if not (decay >= 0 and math.isfinite(decay)):
+        raise ValueError(f"optim.weight_decay is {decay}, expected 0 or more")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed is {config.seed}, expected 0 to {2**32 - 1}")
     if not 0 <= config.optim.warmup < 1:
         raise ValueError(f"optim.warmup is {config.optim.warmup}, expected a share below 1")
 

@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -162,19 +163,24 @@ def test_too_little_room_is_found_before_a_folder_is_made(here, monkeypatch):
     assert not (here / "a").exists()
 
 
-@pytest.fixture
+@contextmanager
 def files_of_20_kb() -> Iterator[None]:
-    """No file of this process may grow beyond 20 kB: the system's own way to be out of room."""
+    """No file of this process may grow beyond 20 kB: the system's own way to be out of room.
+
+    Around as little as possible: pytest's own output may go to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(here, files_of_20_kb):
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(here):
     path = here / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
-    with pytest.raises(OSError) as caught:  # noqa: PT011
+    with files_of_20_kb(), pytest.raises(OSError) as caught:  # noqa: PT011
         AtomicCheckpointIO().save_checkpoint({"weights": torch.rand(10_000)}, path)
     assert caught.value.errno == errno.EFBIG
     assert is_full(caught.value)
@@ -226,13 +232,12 @@ def test_a_disk_that_fills_up_in_a_training(here, epoch):
     assert main(["train", "runs/s/config.yaml", "--resume", "--run", "runs/s"]) == 0
 
 
-def test_a_disk_that_is_full_while_predicting(here, capsys, files_of_20_kb):
+def test_a_disk_that_is_full_while_predicting(here, capsys):
     pos = torch.rand(3000, 2)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
     store = MeshStore.write(here / "s.h5", [Data(pos=pos, y=pos[:, :1])], {"y": (Field("p"),)})
     config = ModelConfig(8, 1, 2, 2, fourier_octaves=2, use_measure=False)
     Surrogate.for_training(config, store, [0]).save(here / "model.safetensors")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-    assert main(["predict", "model.safetensors", "s.h5:0", "-o", "out"]) == 1
+    with files_of_20_kb():
+        assert main(["predict", "model.safetensors", "s.h5:0", "-o", "out"]) == 1
     assert "out/s-0.vtu: the disk is full" in capsys.readouterr().err
     assert files_in(here / "out") == []

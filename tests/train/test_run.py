@@ -111,6 +111,8 @@ def test_every_claim_gets_a_folder_of_its_own(here):
         (["--trainer.accelerator", "tppu"], "tppu"),
         (["--trainer.precision", "17"], "17"),
         (["--optim.lr", "-1"], "optim.lr is -1"),
+        (["--optim.weight_decay", "-1"], "optim.weight_decay is -1"),
+        (["--seed", "-1"], "seed is -1"),
         (["--data.split.test", "1.0", "--data.split.val", "0"], "leaves no graph to train on"),
         (["--data.split.train", "99"], "the store has 20"),
         (["--data.batch_size", "0"], "batch_size"),
