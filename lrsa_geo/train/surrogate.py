@@ -53,12 +53,15 @@ class Surrogate(nn.Module):
     Called with a PyG batch it returns the targets in physical units, ``[R, K]``.
 
     Args:
-        config: sizes of the network.
+        config: sizes of the network; where its octaves are "auto", they are those of
+            :class:`OperatorConfig`. :meth:`for_training` takes them from the meshes.
         signature: what it reads and predicts.
     """
 
     def __init__(self, config: ModelConfig, signature: Signature) -> None:
         super().__init__()
+        if config.fourier_octaves == "auto":  # without meshes to take them from
+            config = replace(config, fourier_octaves=OperatorConfig.fourier_octaves)
         self.config = config
         self.signature = signature
         fields = signature.fields

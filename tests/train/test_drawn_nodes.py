@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lrsa_geo.data import MeshStore, SplitConfig, node_spacing, octaves_for
+from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -77,10 +78,14 @@ def test_a_training_takes_the_octaves_of_its_meshes(cells_file: Path, cells, tmp
     assert f"position encoding: {expected} octaves" in capsys.readouterr().out
 
 
-def test_octaves_are_never_guessed_without_meshes(cells):
+def test_without_meshes_the_octaves_are_those_of_the_operator(cells):
     config = ModelConfig(16, 1, 2, 4)
+    trained = Surrogate.for_training(config, cells, [0])
+    assert trained.config.fourier_octaves < OperatorConfig.fourier_octaves  # meshes of 250 nodes
+    made = Surrogate(config, trained.signature)
+    assert made.config.fourier_octaves == OperatorConfig.fourier_octaves
     with pytest.raises(ValueError, match="fourier_octaves"):
-        Surrogate(config, Surrogate.for_training(config, cells, [0]).signature)
+        GeometryOperator(1, 1, 2, config=config)
 
 
 def test_no_node_is_refused(cells_file: Path):
