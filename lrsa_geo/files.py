@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +61,13 @@ def shipped_datasets() -> Path:
     package = Path(lrsa_geo.__file__).parent
     installed = package / "_datasets"
     return installed if installed.exists() else package.parent / "datasets"
+
+
+def nearest_folder(path: str | Path) -> Path:
+    """The folder of a path, or the nearest one above that exists."""
+    return next(folder for folder in Path(path).absolute().parents if folder.exists())
+
+
+def free_bytes(path: str | Path) -> int:
+    """Room on the disk where a file is to be written; its folder need not exist yet."""
+    return shutil.disk_usage(nearest_folder(path)).free

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lrsa_geo.data.store import MeshStore, StoreError
+from lrsa_geo.files import free_bytes, nearest_folder
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -35,7 +35,7 @@ def check_output(
         )
     if path.is_dir():
         raise StoreError(f"{path}: is a folder, expected the name of a file; choose another one")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = nearest_folder(path)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise StoreError(f"{path}: nothing can be written into {folder}; choose another folder")
     if not path.exists():
@@ -63,8 +63,7 @@ def check_space(path: str | Path, needed: float) -> None:
     Raises:
         StoreError: the folder's disk has less room.
     """
-    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free
+    folder, free = nearest_folder(path), free_bytes(path)
     if needed > free:
         raise StoreError(
             f"{path}: needs about {needed / 1e6:,.0f} MB while it is made, and {free / 1e6:,.0f} MB"
@@ -83,8 +82,7 @@ def full_disk_explained(path: str | Path, graph_size: float) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        folder = Path(path).absolute().parent
-        free = shutil.disk_usage(folder).free
+        folder, free = nearest_folder(path), free_bytes(path)
         if "No space left" not in str(error) and free > 8 * graph_size:
             raise
         raise StoreError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import nn
 
-from lrsa_geo.files import atomic_path
+from lrsa_geo.files import atomic_path, free_bytes, nearest_folder
 from lrsa_geo.train.run import Run
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -56,8 +55,7 @@ def check_room(folder: Path, model: nn.Module, checkpoint: Path | None = None) -
     needed = 2 * _STATES * size + _SMALL_FILES
     if checkpoint is not None and checkpoint.exists():
         needed -= min(checkpoint.stat().st_size, needed)
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
+    place, free = nearest_folder(folder / "run"), free_bytes(folder / "run")
     if free < needed:
         raise OSError(
             f"{place}: {_mib(free)} MiB are free on this disk, the checkpoints of this model"
