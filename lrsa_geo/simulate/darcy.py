@@ -14,17 +14,28 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from lrsa_geo.data.datasets.base import quad_cells
 from lrsa_geo.mesh import Field, Fields
+from lrsa_geo.mesh.cells import QUAD
 from lrsa_geo.simulate.diffusion import GaussianField, solve_on_square
 from lrsa_geo.simulate.solution_graph import solution_graph
 
-VTK_QUAD = 9
 INTERIOR, BOUNDARY = range(2)  # markers of the nodes, kept in `Data.boundary`
 
 
 def two_values(field: np.ndarray, low: float, high: float) -> np.ndarray:
     """``high`` where the field is positive or 0, ``low`` where it is negative."""
     return np.where(field >= 0, high, low)
+
+
+def check_two_values(low: float, high: float) -> None:
+    """Refuse coefficients of which no diffusion can be made.
+
+    Raises:
+        ValueError: naming the values.
+    """
+    if not 0 < low <= high:
+        raise ValueError(f"low and high are {low} and {high}, expected 0 < low <= high")
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,7 @@ class DarcyRecipe:
                 f"every is {self.every}, expected a divisor of resolution - 1 ="
                 f" {self.resolution - 1}, so that the kept points reach from side to side"
             )
-        if not 0 < self.low <= self.high:
-            raise ValueError(
-                f"low and high are {self.low} and {self.high}, expected 0 < low <= high"
-            )
+        check_two_values(self.low, self.high)
 
     @property
     def fields(self) -> dict[str, Fields]:
@@ -91,14 +99,12 @@ def grid_graph(coefficient: np.ndarray, solution: np.ndarray) -> Data:
     """Fields ``[n, n]`` on a grid over the unit square as a graph; rows follow x, columns y."""
     n = len(coefficient)
     axis = np.linspace(0, 1, n)
-    node = np.arange(n * n).reshape(n, n)
-    corners = node[:-1, :-1], node[1:, :-1], node[1:, 1:], node[:-1, 1:]
     markers = np.full((n, n), BOUNDARY, dtype=np.int8)
     markers[1:-1, 1:-1] = INTERIOR
     return solution_graph(
         np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2),
-        np.stack(corners, -1).reshape(-1, 4),
-        VTK_QUAD,
+        quad_cells(n, n)["cells"].numpy(),
+        QUAD,
         markers.ravel(),
         inputs=[coefficient.ravel()],
         targets=[solution.ravel()],

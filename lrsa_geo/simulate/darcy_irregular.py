@@ -16,7 +16,7 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.mesh import Field, Fields
-from lrsa_geo.simulate.darcy import BOUNDARY, INTERIOR, two_values
+from lrsa_geo.simulate.darcy import BOUNDARY, INTERIOR, check_two_values, two_values
 from lrsa_geo.simulate.diffusion import GaussianField, solve_on_triangles, triangles
 from lrsa_geo.simulate.gmsh_session import TRIANGLES, VTK_TRIANGLE, generate, gmsh_session, mesh_of
 from lrsa_geo.simulate.solution_graph import boundary_nodes, solution_graph
@@ -51,6 +51,10 @@ class IrregularDarcyRecipe:
     curve_modes: int = 6
     low: float = 3.0
     high: float = 12.0
+
+    def __post_init__(self) -> None:
+        """Refuse coefficients of which no diffusion can be made."""
+        check_two_values(self.low, self.high)
 
     @property
     def fields(self) -> dict[str, Fields]:

@@ -165,3 +165,8 @@ def test_refining_the_irregular_mesh_hardly_changes_the_answer():
 def test_impossible_recipes_are_refused(every, low):
     with pytest.raises(ValueError, match=r"every is|low and high are"):
         DarcyRecipe(every=every, low=low)
+
+
+def test_impossible_coefficients_are_refused_in_random_domains_too():
+    with pytest.raises(ValueError, match=r"low and high are -1.0 and 12.0"):
+        IrregularDarcyRecipe(low=-1.0)

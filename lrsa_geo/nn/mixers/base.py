@@ -87,6 +87,17 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([one @ other for one, other in parts], dim=axis)
 
 
+def head_width(channels: int, heads: int) -> int:
+    """Channels of each head.
+
+    Raises:
+        ValueError: the heads do not share the channels evenly.
+    """
+    if channels % heads:
+        raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
+    return channels // heads
+
+
 class LowRankMixer(NodeModule):
     r"""Global mixing of low rank: what every mixer of the family has to say.
 

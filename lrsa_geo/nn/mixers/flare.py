@@ -85,7 +85,7 @@ class FLARE(TiedAttention):
         def projection() -> nn.Module:
             return Linear(channels, channels) if kv_layers < 0 else ResidualMLP(channels, kv_layers)
 
-        self.latents = nn.Parameter(torch.empty(num_latents, heads, channels // heads))
+        self.latents = nn.Parameter(torch.empty(num_latents, heads, self.head_width))
         self.to_keys = projection()
         self.to_values = projection()
         self.reconstruct_out = Linear(channels, channels)

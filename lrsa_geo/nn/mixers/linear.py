@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, product
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 
@@ -42,12 +42,11 @@ class LinearAttention(LowRankMixer):
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__(channels)
-        if channels % heads:
-            raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
+        width = head_width(channels, heads)
         self.heads = heads
         self.to_qkv = Linear(channels, 3 * channels)
-        self.key_norm = nn.LayerNorm(channels // heads)
-        self.value_norm = nn.LayerNorm(channels // heads)
+        self.key_norm = nn.LayerNorm(width)
+        self.value_norm = nn.LayerNorm(width)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lrsa_geo.nn import attention
 from lrsa_geo.nn.attention import SoftmaxSummary
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer
+from lrsa_geo.nn.mixers.base import LowRankMixer, head_width
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
 
 
@@ -73,6 +73,40 @@ class LatentBlock(nn.Module):
         q, k = self.query_norm(q), self.key_norm(k)
         attended = attention.attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
         return self.attention_out(attended.transpose(1, 2).flatten(2))
+
+
+class LatentBlocks(nn.Sequential):
+    """Several :class:`LatentBlock`, which start by adding little to their input.
+
+    Args:
+        channels: C.
+        heads: H.
+        ffn_ratio: width of the feed-forward layers over C.
+        depth: number of blocks.
+        start: what they add at the start, as a share of what fresh weights would.
+        attention: see :class:`LatentBlock`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        ffn_ratio: float,
+        depth: int,
+        start: float,
+        attention: bool = True,
+    ) -> None:
+        super().__init__(
+            *(LatentBlock(channels, heads, ffn_ratio, attention) for _ in range(depth))
+        )
+        self.start = start
+
+    def reset_parameters(self) -> None:
+        """Draw new weights."""
+        reset_children(self)
+        for block in self:
+            assert isinstance(block, LatentBlock)
+            block.scale_residuals(self.start)
 
 
 class LRSA(LowRankMixer):
@@ -140,28 +174,25 @@ class LRSA(LowRankMixer):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"`{name}` is {size}, expected at least 1")
-        if channels % heads:
-            raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
+        width = head_width(channels, heads)
         self.heads = heads
         self.num_latents = num_latents
-        self.latent_start = latent_start
-        head_width = channels // heads
 
-        self.latents = nn.Parameter(torch.empty(num_latents, heads, head_width))
+        self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.to_keys_values = Linear(channels, 2 * channels, bias=False)
-        self.latent_norm = RMSNorm(head_width, gain=sharpness)
-        self.node_key_norm = RMSNorm(head_width)
+        self.latent_norm = RMSNorm(width, gain=sharpness)
+        self.node_key_norm = RMSNorm(width)
         self.compress_out = Linear(channels, channels)
 
-        self.latent_blocks = nn.ModuleList(
-            LatentBlock(channels, heads, ffn_ratio, latent_attention) for _ in range(latent_depth)
+        self.latent_blocks = LatentBlocks(
+            channels, heads, ffn_ratio, latent_depth, latent_start, latent_attention
         )
 
         self.processed_norm = RMSNorm(channels)
         self.to_queries = Linear(channels, channels, bias=False)
         self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False)
-        self.node_query_norm = RMSNorm(head_width)
-        self.latent_key_norm = RMSNorm(head_width, gain=sharpness)
+        self.node_query_norm = RMSNorm(width)
+        self.latent_key_norm = RMSNorm(width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
@@ -169,9 +200,6 @@ class LRSA(LowRankMixer):
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
         reset_children(self)
-        for block in self.latent_blocks:
-            assert isinstance(block, LatentBlock)
-            block.scale_residuals(self.latent_start)
 
     def compress(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
         """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``, by a fused kernel."""
@@ -193,9 +221,7 @@ class LRSA(LowRankMixer):
 
     def process(self, z: Tensor) -> Tensor:
         """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
-        for block in self.latent_blocks:
-            z = block(z)
-        return z
+        return self.latent_blocks(z)
 
     def reconstruct(self, nodes: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
         """Packed nodes ``[R, C]`` read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""

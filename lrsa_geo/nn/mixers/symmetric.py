@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lrsa_geo.nn.mixers.lrsa import LatentBlock
+from lrsa_geo.nn.mixers.lrsa import LatentBlocks
 from lrsa_geo.nn.mixers.tied import TiedAttention
 from lrsa_geo.nn.pointwise import Linear, RMSNorm, reset_children
 
@@ -56,16 +56,13 @@ class SymmetricLRSA(TiedAttention):
         latent_start: float = 0.2,
     ) -> None:
         super().__init__(channels, heads, num_latents)
-        width = channels // heads
-        self.latent_start = latent_start
+        width = self.head_width
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.latent_norm = RMSNorm(width, gain=sharpness)
         self.to_keys_values = Linear(channels, 2 * channels, bias=False)
         self.node_key_norm = RMSNorm(width)
         self.compress_out = Linear(channels, channels)
-        self.latent_blocks = nn.ModuleList(
-            LatentBlock(channels, heads, ffn_ratio) for _ in range(latent_depth)
-        )
+        self.latent_blocks = LatentBlocks(channels, heads, ffn_ratio, latent_depth, latent_start)
         self.processed_norm = RMSNorm(channels)
         self.to_latent_values = Linear(channels, channels, bias=False)
         self.reconstruct_out = Linear(channels, channels)
@@ -75,9 +72,6 @@ class SymmetricLRSA(TiedAttention):
         """Draw new weights, as those of :class:`~lrsa_geo.nn.LRSA`."""
         nn.init.normal_(self.latents)
         reset_children(self)
-        for block in self.latent_blocks:
-            assert isinstance(block, LatentBlock)
-            block.scale_residuals(self.latent_start)
 
     def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised keys, and values, ``[R, H, d]``."""
@@ -94,9 +88,7 @@ class SymmetricLRSA(TiedAttention):
 
     def process(self, z: Tensor) -> Tensor:
         """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
-        for block in self.latent_blocks:
-            z = block(z)
-        return z
+        return self.latent_blocks(z)
 
     def latent_values(self, z: Tensor) -> Tensor:
         """Linear in the normalised latents."""

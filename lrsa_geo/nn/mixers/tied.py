@@ -9,7 +9,7 @@ from torch import Tensor
 from lrsa_geo.nn import attention
 from lrsa_geo.nn.attention import SoftmaxSummary
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer
+from lrsa_geo.nn.mixers.base import LowRankMixer, head_width
 
 
 class TiedAttention(LowRankMixer):
@@ -32,10 +32,9 @@ class TiedAttention(LowRankMixer):
 
     def __init__(self, channels: int, heads: int, num_latents: int) -> None:
         super().__init__(channels)
-        if channels % heads:
-            raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
         self.heads = heads
         self.num_latents = num_latents
+        self.head_width = head_width(channels, heads)
 
     @abstractmethod
     def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lrsa_geo.nn.attention import attend
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, product
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 _EMPTY_SLICE = 1e-5  # as in the paper's code: a slice that no node is in
@@ -61,11 +61,9 @@ class PhysicsAttention(LowRankMixer):
         super().__init__(channels)
         if slices_start not in ("orthogonal", "small"):
             raise ValueError(f"`slices_start` is '{slices_start}', expected orthogonal or small")
-        if channels % heads:
-            raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
         self.heads = heads
         self.slices_start = slices_start
-        width = channels // heads
+        width = head_width(channels, heads)
         self.to_keys_values = Linear(channels, 2 * channels)
         self.to_slices = Linear(width, num_latents)
         self.temperature = nn.Parameter(torch.empty(heads))
