@@ -13,7 +13,7 @@ from torch import nn
 from lrsa_geo.files import atomic_path, free_bytes, nearest_folder
 from lrsa_geo.train.run import Run
 
-_STATES = 3  # a parameter and two averages of the optimiser
+_STATES = 4  # a parameter, two averages of the optimiser, and perhaps its own moving average
 _SMALL_FILES = 1 << 20  # figures, configuration, metrics
 
 

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lrsa_geo.data import match_store
 from lrsa_geo.files import disk_is_full
+from lrsa_geo.train.averaging import MovingAverage
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
@@ -235,6 +236,8 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         flags["max_time"] = duration_of(flags["max_time"])
     if config.trainer.enable_progress_bar:
         callbacks = [*callbacks, Progress()]
+    if config.optim.average is not None:
+        callbacks = [MovingAverage(config.optim.average), *callbacks]
     try:
         return lightning.Trainer(
             **flags,
