@@ -2,15 +2,18 @@
 
 from lrsa_geo.nn.mixers.base import LowRankMixer, Mixer, Summary, WeightedSums
 from lrsa_geo.nn.mixers.flare import FLARE
+from lrsa_geo.nn.mixers.flare_plus import FLAREPlus
 from lrsa_geo.nn.mixers.full import FullAttention
 from lrsa_geo.nn.mixers.functional import FunctionalAttention
 from lrsa_geo.nn.mixers.linear import LinearAttention
 from lrsa_geo.nn.mixers.lrsa import LRSA, LatentBlock
+from lrsa_geo.nn.mixers.once import CompressOnce
 from lrsa_geo.nn.mixers.symmetric import SymmetricLRSA
 from lrsa_geo.nn.mixers.transolver import PhysicsAttention
 
 MIXERS: dict[str, type[Mixer]] = {
     "flare": FLARE,
+    "flare_plus": FLAREPlus,
     "full": FullAttention,
     "functional": FunctionalAttention,
     "linear": LinearAttention,
@@ -24,6 +27,8 @@ __all__ = [
     "FLARE",
     "LRSA",
     "MIXERS",
+    "CompressOnce",
+    "FLAREPlus",
     "FullAttention",
     "FunctionalAttention",
     "LatentBlock",
