@@ -1,4 +1,4 @@
-"""Global mixers, one file each, under one contract: those of low rank, and full attention."""
+"""Global mixers, one file each, under one contract: those of low rank, and others to compare."""
 
 from lrsa_geo.nn.mixers.base import LowRankMixer, Mixer, Summary, WeightedSums
 from lrsa_geo.nn.mixers.flare import FLARE
@@ -8,6 +8,7 @@ from lrsa_geo.nn.mixers.functional import FunctionalAttention
 from lrsa_geo.nn.mixers.linear import LinearAttention
 from lrsa_geo.nn.mixers.lrsa import LRSA, LatentBlock
 from lrsa_geo.nn.mixers.once import CompressOnce
+from lrsa_geo.nn.mixers.spectral import SpectralMixer
 from lrsa_geo.nn.mixers.symmetric import SymmetricLRSA
 from lrsa_geo.nn.mixers.transolver import PhysicsAttention
 
@@ -19,6 +20,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "linear": LinearAttention,
     "lrsa": LRSA,
     "lrsa_symmetric": SymmetricLRSA,
+    "spectral": SpectralMixer,
     "transolver": PhysicsAttention,
 }
 """The mixers by the names that a configuration uses."""
@@ -36,6 +38,7 @@ __all__ = [
     "LowRankMixer",
     "Mixer",
     "PhysicsAttention",
+    "SpectralMixer",
     "Summary",
     "SymmetricLRSA",
     "WeightedSums",

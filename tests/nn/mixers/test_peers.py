@@ -157,7 +157,8 @@ def test_slices_start_as_they_are_asked_to():
 @pytest.mark.parametrize("name", MIXERS)
 def test_options_reach_a_mixer_and_unknown_ones_are_named(name):
     sizes = {"channels": 12, "depth": 1, "heads": 3, "num_latents": 5}
-    GeometryOperator(1, 1, 2, mixer=name, **sizes)
+    grid = {"grid": [4, 5], "modes": 2} if name == "spectral" else {}
+    GeometryOperator(1, 1, 2, mixer=name, mixer_options=grid, **sizes)
     with pytest.raises(ValueError, match="`mixer_options` names colour, which"):
         GeometryOperator(1, 1, 2, mixer=name, mixer_options={"colour": 1}, **sizes)
 
