@@ -16,7 +16,7 @@ _GIB = 1 << 30
 
 
 def main(path: str, step: int, out: str) -> None:
-    """Write the arrays ``pos, types, starts, nodes``, and ``p:NAME``, ``c:NAME`` for the fields."""
+    """Write ``pos, types, starts, nodes``, ``p:NAME``, ``c:NAME``, and the faces of polyhedra."""
     import numpy as np
     import pyvista
 
@@ -33,6 +33,11 @@ def main(path: str, step: int, out: str) -> None:
         **{f"p:{name}": values for name, values in grid.point_data.items()},
         **{f"c:{name}": values for name, values in grid.cell_data.items()},
     }
+    if 42 in grid.celltypes:
+        arrays["faces"] = grid.polyhedron_face_connectivity
+        arrays["face_starts"] = grid.polyhedron_face_offsets
+        arrays["cell_faces"] = grid.polyhedron_face_location_connectivity
+        arrays["cell_face_starts"] = grid.polyhedron_face_location_offsets
     np.savez(out, **arrays)
 
 

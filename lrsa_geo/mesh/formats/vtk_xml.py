@@ -48,7 +48,8 @@ def read(path: Path, step: int) -> RawMesh:
     """
     only_step(path, step)
     file = _File(path)
-    if file.compressor == "vtkLZ4DataCompressor":  # which Python's library does not unpack
+    # Python's library does not unpack LZ4; and faces of polyhedra come in several forms.
+    if file.compressor == "vtkLZ4DataCompressor" or file.has_faces:
         return read_with_vtk(path, step)
     return RawMesh(*file.read())
 
@@ -83,6 +84,12 @@ class _File:
             )
         section = root.find("AppendedData")
         self.appended_is_base64 = section is not None and section.get("encoding") == "base64"
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether its cells may be polyhedra."""
+        arrays = self.root.iterfind("UnstructuredGrid/Piece/Cells/DataArray")
+        return any(array.get("Name") in ("faces", "face_connectivity") for array in arrays)
 
     def read(self) -> tuple[np.ndarray, Blocks, Fields, Fields]:
         points: list[np.ndarray] = []
