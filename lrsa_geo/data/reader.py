@@ -174,6 +174,7 @@ class GraphReader:
                 )
             bad = ~values.isfinite().all(1)
             is_of_cells = described.name not in mesh.point_data and described.name in mesh.cell_data
+            is_of_cells |= mesh.get("edge_index") is not None  # of polyhedra, it may have been
             if bad.any() and is_of_cells:
                 lonely = nodes_without_cells(mesh)
                 if geometry and lonely.any():

@@ -76,6 +76,7 @@ NOT_READ: dict[str, str] = {
     **dict.fromkeys((".h5", ".hdf", ".hdf5"), _HDF5),
     ".mat": "is of MATLAB; save pos [N, D] and the fields there and convert them to .npz",
     ".npy": "is one array; put pos [N, D] and the fields into an .npz",
+    ".series": "lists the files of a series; give one of these",
     ".dae": "is a scene; save the surface as .ply, .obj or .glb",
 }
 """Extensions that are known but not read -> what they are and what to do."""

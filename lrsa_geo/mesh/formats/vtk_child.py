@@ -66,19 +66,29 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
         reader.reader.UpdateInformation()
         steps = reader.reader.GetNumberOfSteps() or 1
     else:
-        times = isinstance(reader, pyvista.TimeReader)
-        steps = (reader.number_time_points if times else 0) or 1
+        times = reader.time_values if isinstance(reader, pyvista.TimeReader) else _times(reader)
+        steps = len(times) or 1
     if not -steps <= step < steps:
         sys.exit(f"has the steps 0 to {steps - 1}, got `step` {step}")
     if is_hdf:
         reader.reader.SetStep(step % steps)
-    elif steps > 1:
+    elif isinstance(reader, pyvista.TimeReader) and steps > 1:
         reader.set_active_time_point(step % steps)
+    elif steps > 1:
+        reader.reader.UpdateTimeStep(times[step % steps])
     grid = reader.read()
     if isinstance(grid, pyvista.MultiBlock):
         names = grid.keys()  # OpenFOAM's volume is wanted without its patches
         grid = grid["internalMesh"] if "internalMesh" in names else _joined(pyvista, grid)
     return _without_ghosts(grid.cast_to_unstructured_grid())
+
+
+def _times(reader: Any) -> Any:
+    """Times of a reader for which pyvista knows none, such as that of CGNS."""
+    reader.reader.UpdateInformation()
+    key = reader.reader.GetExecutive().TIME_STEPS()
+    about = reader.reader.GetOutputInformation(0)
+    return about.Get(key) or () if about.Has(key) else ()
 
 
 def _without_ghosts(grid: Any) -> Any:
