@@ -4,8 +4,8 @@
 read through        extensions
 ==================  ===========================================================================
 this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.frd`` (CalculiX),
-                    ``.bdf .fem .nas`` (Nastran), ``.su2``
-meshio              ``.vtk .xdmf .xmf .med``
+                    ``.bdf .fem .nas`` (Nastran), ``.su2``, ``.med .rmed`` (Salome)
+meshio              ``.vtk .xdmf .xmf``
 netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
@@ -51,8 +51,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, EnSight,
-            OpenFOAM), -1 for the last.
+        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, MED, CGNS,
+            EnSight, OpenFOAM), -1 for the last.
 
     Returns:
         A :class:`MeshData` with
