@@ -2,7 +2,8 @@
 
 Kinds: CGNS in ADF and in HDF5, with steps; VTU of GetFEM, whose header of bytes is a float; meshes
 of Gmsh's version 1 and of Fluent; decks of pyNastran without ENDDATA; results of CalculiX at nodes
-of a network; fluid elements of CalculiX; lists of a series.
+of a network; fluid elements of CalculiX; lists of a series; cases of OpenFOAM whose steps or mesh
+are of its processors alone; XDMF whose arrays are not there.
 """
 
 import base64
@@ -184,3 +185,29 @@ def test_a_version_of_xdmf_that_is_not_said(tmp_path):
         "</Geometry></Grid></Domain></Xdmf>"
     )
     assert read_mesh(tmp_path / "a.xdmf").cells.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["0"], r"no mesh of OpenFOAM \(constant/polyMesh\); put"),
+        (["processor0/constant/polyMesh", "processor0/0"], "the steps 0 in the folders.*reconstru"),
+        (["processor0/constant/polyMesh"], "a mesh in the folders of its proc.*reconstructParMesh"),
+        (["constant/polyMesh", "0", "processor0/0", "processor0/0.5"], "the steps 0.5 in the fold"),
+        (["constant/polyMesh", "processors4/20"], "the steps 20 in the folders"),
+    ],
+)
+def test_cases_of_openfoam_that_are_not_together(tmp_path, folders, message):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "a.foam").touch()
+    with pytest.raises(MeshError, match=rf"a\.foam: .*{message}"):
+        read_mesh(tmp_path / "a.foam")
+
+
+def test_arrays_of_xdmf_that_are_not_there(tmp_path):
+    test_a_version_of_xdmf_that_is_not_said(tmp_path)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["pos"]
+    with pytest.raises(MeshError, match=r"a\.xdmf: refers to .*a\.h5: has no array '/pos'"):
+        read_mesh(tmp_path / "a.xdmf")

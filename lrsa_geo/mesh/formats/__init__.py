@@ -5,6 +5,7 @@ from __future__ import annotations
 from lrsa_geo.mesh.formats import (
     abaqus,
     exodus,
+    foam,
     frd,
     hdf5,
     med,
@@ -45,7 +46,7 @@ READERS: dict[str, Format] = {
     ".case": Format(read_with_vtk),
     **dict.fromkeys((".pvd", ".pvtu", ".pvtp", ".pvti", ".pvtr", ".pvts"), Format(read_with_vtk)),
     **dict.fromkeys((".vti", ".vtr", ".vts", ".vtm", ".vtkhdf"), Format(read_with_vtk)),
-    ".foam": Format(read_with_vtk, may_be_empty=True),
+    ".foam": Format(read_with_vtk, foam.check, may_be_empty=True),
     ".npz": Format(point_clouds.read_npz, point_clouds.check_zip),
     ".csv": Format(point_clouds.read_csv),
     ".xyz": Format(point_clouds.read_xyz),

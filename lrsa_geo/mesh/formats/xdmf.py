@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+import h5py
 import numpy as np
 
 from lrsa_geo.mesh.errors import MeshError
@@ -48,9 +49,19 @@ def check(path: Path) -> None:
                 check_file(file)
                 if kind == "HDF":
                     check_hdf5(file)
+                    _check_array(file, text.partition(":")[2])
         elif kind == "XML" and item.get("Dimensions"):
             values = int(np.prod([float(n) for n in item.get("Dimensions", "").split()]))
             check_counts(path, [("values in a DataItem", values)])
+
+
+def _check_array(path: Path, name: str) -> None:
+    with h5py.File(path, "r") as file:
+        if name not in file:
+            raise MeshError(
+                f"{path}: has no array '{name}'; it is of another run or damaged: copy both files"
+                " again"
+            )
 
 
 def _refuse_what_is_not_read(path: Path, root: Element) -> None:
