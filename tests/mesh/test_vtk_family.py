@@ -59,6 +59,10 @@ def test_a_collection_of_steps(tmp_path):
     (tmp_path / "s1.vtu").unlink()
     with pytest.raises(MeshError, match=r"a\.pvd"):
         read_mesh(tmp_path / "a.pvd", 1)
+    empty = '<?xml version="1.0"?><VTKFile type="Collection"><Collection></Collection></VTKFile>'
+    (tmp_path / "a.pvd").write_text(empty)
+    with pytest.raises(MeshError, match=r"a\.pvd.*lists no data set"):
+        read_mesh(tmp_path / "a.pvd")
 
 
 def test_pieces_without_their_ghosts(tmp_path):

@@ -60,7 +60,10 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
         plain.SetFileName(path)
         plain.Update()
         return _without_ghosts(pyvista.wrap(plain.GetOutput()).cast_to_unstructured_grid())
-    reader = pyvista.get_reader(path)
+    try:
+        reader = pyvista.get_reader(path)
+    except IndexError:  # of a collection
+        sys.exit("lists no data set, so it holds no mesh: write the results again")
     is_hdf = hasattr(reader.reader, "SetStep")
     if is_hdf:
         reader.reader.UpdateInformation()
