@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 Gradients = list[tuple[Tensor, Tensor]]  # parameters, each with its gradient
 
@@ -80,15 +81,35 @@ class Muon(torch.optim.Optimizer):
                 _wide(w).sub_(update, alpha=size)
 
     def _step_adamw(self, parameters: Gradients, group: dict[str, Any]) -> None:
-        (beta1, beta2), lr = group["betas"], group["lr"]
-        for p, gradient in parameters:
-            average, square = self._state(p, "average"), self._state(p, "square")
-            steps = self.state[p]["steps"] = self.state[p].get("steps", 0) + 1
-            average.lerp_(gradient, 1 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            scale = (square / (1 - beta2**steps)).sqrt_().add_(1e-8)
-            p.mul_(1 - lr * group["weight_decay"])
-            p.addcdiv_(average, scale, value=-lr / (1 - beta1**steps))
+        """PyTorch's own step, of all of them in one call."""
+        if not parameters:
+            return
+        steps = [self._steps(p) for p, _ in parameters]
+        adamw(
+            [p for p, _ in parameters],
+            [gradient for _, gradient in parameters],
+            [self._state(p, "average") for p, _ in parameters],
+            [self._state(p, "square") for p, _ in parameters],
+            [],
+            steps,
+            fused=parameters[0][0].device.type in ("cpu", "cuda"),
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def _steps(self, parameter: Tensor) -> Tensor:
+        """Steps so far; a plain number in checkpoints of lrsa_geo 0.1."""
+        state = self.state[parameter]
+        if "step" not in state:
+            done = float(state.pop("steps", 0))
+            state["step"] = torch.tensor(done, dtype=torch.float32, device=parameter.device)
+        step: Tensor = state["step"]
+        return step
 
     def _state(self, parameter: Tensor, name: str) -> Tensor:
         state = self.state[parameter]

@@ -58,6 +58,23 @@ def test_other_parameters_follow_adamw():
     torch.testing.assert_close(ours, theirs)
 
 
+def test_the_state_of_an_older_version_goes_on():
+    start = torch.randn(5, generator=torch.Generator().manual_seed(0))
+    weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
+    whole, broken = (Muon([], [w], 0.01) for w in weights)
+    for step in range(6):
+        if step == 3:
+            state = broken.state_dict()
+            of_first = state["state"][0]
+            of_first["steps"] = int(of_first.pop("step"))
+            broken = Muon([], [weights[1]], 0.01)
+            broken.load_state_dict(state)
+        for w, optimizer in zip(weights, (whole, broken), strict=True):
+            w.grad = w.detach() * (1 + step)
+            optimizer.step()
+    assert torch.equal(*weights)
+
+
 def test_matrices_of_one_shape_do_not_mix_and_a_saved_state_goes_on():
     def steps(optimizer, weights, count):
         for _ in range(count):
