@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import lrsa_geo
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full, a quota used up, a file too big
 
 
 @contextmanager
@@ -71,3 +74,14 @@ def nearest_folder(path: str | Path) -> Path:
 def free_bytes(path: str | Path) -> int:
     """Room on the disk where a file is to be written; its folder need not exist yet."""
     return shutil.disk_usage(nearest_folder(path)).free
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that of a full disk, also as HDF5 tells it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if isinstance(error, OSError | RuntimeError) and "No space left" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -112,6 +112,10 @@ class Parts:
             if isinstance(values, torch.Tensor)
         }
 
+    def size(self) -> int:
+        """Bytes of all that is kept, about what the file will take."""
+        return sum(part.stat().st_size for part in self.folder.glob("*.pt"))
+
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,18 @@ def cells_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def cells(cells_file: Path) -> MeshStore:
     return MeshStore(cells_file)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 kB with 480 kB of ballast, where this process may make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not permitted")
+    try:
+        (folder / "ballast").write_bytes(bytes(480_000))
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

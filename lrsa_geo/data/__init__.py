@@ -1,7 +1,8 @@
 """Graphs from meshes: reading, stores, splits, normalisation, data sets; no layers, no training."""
 
 from lrsa_geo.data.augment import Mirror, transform_of
-from lrsa_geo.data.check import Finding, check_files, check_store
+from lrsa_geo.data.cases import Cases, describe_case
+from lrsa_geo.data.check import LARGE_OFFSET, UNLIKE_SIZES, Finding, check_files, check_store
 from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
 from lrsa_geo.data.dataset import StoreDataset
@@ -9,7 +10,7 @@ from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_collection, describe_mesh
 from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
-from lrsa_geo.data.output import check_output
+from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
@@ -24,10 +25,14 @@ from lrsa_geo.data.split import (
     split_path,
     together,
 )
+from lrsa_geo.data.statistics import Statistics
 from lrsa_geo.data.store import MeshStore, StoreError, migrate
 from lrsa_geo.data.units import conversion
 
 __all__ = [
+    "LARGE_OFFSET",
+    "UNLIKE_SIZES",
+    "Cases",
     "CondTable",
     "Finding",
     "GraphReader",
@@ -39,17 +44,21 @@ __all__ = [
     "Split",
     "SplitConfig",
     "SplitRule",
+    "Statistics",
     "StoreDataset",
     "StoreError",
     "check_files",
     "check_output",
+    "check_space",
     "check_store",
     "collect",
     "conversion",
     "describe",
+    "describe_case",
     "describe_collection",
     "describe_mesh",
     "fill_parts",
+    "full_disk_explained",
     "geometry_keys",
     "group_numbers",
     "make_split",

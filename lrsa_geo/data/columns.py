@@ -42,15 +42,17 @@ def node_field(mesh: Data, name: str, where: object, geometry: bool = False) -> 
         mesh: from :func:`read_mesh`.
         name: of a field.
         where: name of the mesh for messages.
-        geometry: the column is an input: it may come from the cells, and may not be a mean of
-            numbers that stand for materials.
+        geometry: the column is an input: it may come from the cells.
+
+    Raises:
+        MeshError: there is no such field, it is complex, or a mean of numbers of cells that stand
+            for kinds such as materials.
     """
     if name in mesh.point_data:
         values = mesh.point_data[name]
     elif name in mesh.cell_data:
         values = cell_to_node(mesh, mesh.cell_data[name])
-        if geometry:
-            _refuse_mixed_numbers(mesh, name, values, where)
+        _refuse_mixed_numbers(mesh, name, values, where, "input" if geometry else "target")
     elif geometry and name in GEOMETRY:
         try:
             values = GEOMETRY[name](mesh)[name]
@@ -90,7 +92,7 @@ def _kind(mesh: Data, name: str) -> Tensor | None:
     return None
 
 
-def _refuse_mixed_numbers(mesh: Data, name: str, values: Tensor, where: object) -> None:
+def _refuse_mixed_numbers(mesh: Data, name: str, values: Tensor, where: object, role: str) -> None:
     """Whole numbers of cells are names of kinds; their mean at a node names none."""
     cells = mesh.cell_data[name]
     if cells.is_floating_point() or cells.is_complex():
@@ -102,10 +104,10 @@ def _refuse_mixed_numbers(mesh: Data, name: str, values: Tensor, where: object) 
         kinds = cells.unique().long().tolist()
         columns = " ".join(f"'{name}={kind}'" for kind in kinds[:3]) + " ..." * (len(kinds) > 3)
         raise MeshError(
-            f"{where}: input '{name}' is a field of whole numbers on cells, which stand for kinds"
+            f"{where}: {role} '{name}' is a field of whole numbers on cells, which stand for kinds"
             f" such as materials: their mean at {int(mixed.sum()):,} nodes between kinds would be"
-            f" none of them; take a column for each value, --inputs {columns}, or store a property"
-            " such as the stiffness in the file"
+            f" none of them; take a column for each value, --{role}s {columns}, or store a property"
+            " such as the stiffness, or a quantity that was counted, as floating-point numbers"
         )
 
 
@@ -163,7 +165,22 @@ def cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) -
             f"{where}: the parameters {missing} are not given; give a table with a column for each"
         )
     assert given is not None
-    return torch.tensor([[given[f.name] for f in fields]], dtype=torch.float32)
+    row = torch.tensor([[given[f.name] for f in fields]], dtype=torch.float64)
+    for f, value in zip(fields, row.T, strict=True):
+        refuse_sizes(value, f.name, where)
+    return row.float()
+
+
+def refuse_sizes(values: Tensor, name: str, where: object) -> None:
+    """Refuse what becomes infinite, or nothing, as float32."""
+    sizes = values[values.isfinite()].abs()
+    largest = float(sizes.max()) if len(sizes) else 0.0
+    numbers = torch.finfo(torch.float32)
+    if largest > numbers.max or 0 < largest < numbers.tiny:
+        raise MeshError(
+            f"{where}: '{name}' is up to {largest:.3g} in size, and graphs keep float32, which ends"
+            f" at {numbers.tiny:.1e} and {numbers.max:.1e}; give it in another unit"
+        )
 
 
 def may_have_boundary(mesh: Data) -> bool:

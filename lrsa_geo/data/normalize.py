@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrsa_geo.data.statistics import Statistics
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.mesh.fields import Fields, column_slices, total_width
 
@@ -99,7 +100,7 @@ class Normalizer(nn.Module):
     ) -> None:
         """Take the statistics of the graphs ``indices`` of a store; no other graph is read.
 
-        One graph is in memory at a time. Sums are merged in float64 (Chan, Golub, LeVeque 1983).
+        One graph is in memory at a time.
 
         Args:
             store: the graphs.
@@ -109,24 +110,15 @@ class Normalizer(nn.Module):
         Raises:
             ValueError: there is no graph, or none with a node.
         """
-        moments = {array: Moments() for array in self.fields}
-        low: Tensor | None = None
-        high = torch.empty(0)
-        for index in indices:
-            graph = store.arrays_of(index, ["pos", *self.fields])
-            pos = graph["pos"].double()
-            if relative_positions:
-                pos = pos - pos.mean(0)
-            if len(pos):
-                ends = pos.amin(0), pos.amax(0)
-                low = ends[0] if low is None else torch.minimum(low, ends[0])
-                high = torch.maximum(high, ends[1]) if len(high) else ends[1]
-            for array, of_array in moments.items():
-                of_array.add(graph[array])
-        if low is None:
-            raise ValueError(f"{store.path}: no graph with a node to take statistics of")
+        self.take(
+            Statistics.of_store(store, indices, self.fields, relative_positions=relative_positions)
+        )
+
+    def take(self, statistics: Statistics) -> None:
+        """Take statistics that were gathered with these fields."""
+        low, high = statistics.ends["pos"].low, statistics.ends["pos"].high
         self.pos.set((low + high) / 2, ((high - low).max() / 2).expand(len(low)))
-        for array, of_array in moments.items():
+        for array, of_array in statistics.moments.items():
             scale = of_array.variance.sqrt()
             if array == "y":
                 columns = column_slices(self.fields["y"]).values()
@@ -148,33 +140,3 @@ class Normalizer(nn.Module):
             rms = [squares[of_field].sum().sqrt() for of_field in columns]
             state_dict[f"{prefix}y_rms"] = torch.stack(rms) if rms else torch.ones(0)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-class Moments:
-    """Mean and variance of columns whose rows come in portions; NaN does not count. float64.
-
-    Attributes:
-        count: ``[K]`` rows so far.
-        mean: ``[K]``; 0 where there is no row.
-    """
-
-    def __init__(self) -> None:
-        self.count = self.mean = self._squares = torch.zeros((), dtype=torch.float64)
-
-    def add(self, rows: Tensor) -> None:
-        """Count ``[R, K]`` more rows."""
-        rows = rows.double()
-        known = ~rows.isnan()
-        count = known.sum(0)
-        mean = rows.nan_to_num(0, torch.inf, -torch.inf).sum(0) / count.clamp(min=1)
-        squares = torch.where(known, rows - mean, 0).square().sum(0)
-        total = self.count + count
-        off = mean - self.mean
-        self._squares = self._squares + squares + off.square() * self.count * count / total.clamp(1)
-        self.mean = self.mean + off * count / total.clamp(min=1)
-        self.count = total
-
-    @property
-    def variance(self) -> Tensor:
-        """``[K]`` mean square distance from the mean."""
-        return self._squares / self.count.clamp(min=1)

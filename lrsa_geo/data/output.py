@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsa_geo.data.store import MeshStore, StoreError
-from lrsa_geo.files import free_bytes, nearest_folder
+from lrsa_geo.files import disk_is_full, free_bytes, nearest_folder
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -83,7 +83,7 @@ def full_disk_explained(path: str | Path, graph_size: float) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         folder, free = nearest_folder(path), free_bytes(path)
-        if "No space left" not in str(error) and free > 8 * graph_size:
+        if not disk_is_full(error) and free > 8 * graph_size:
             raise
         raise StoreError(
             f"{path}: the disk is full, {free / 1e6:,.0f} MB are free in {folder}; make room and"

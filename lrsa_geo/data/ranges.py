@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data.store import MeshStore
+from lrsa_geo.data.cases import Cases, describe_case
+from lrsa_geo.data.statistics import Statistics
 from lrsa_geo.mesh.fields import Fields
 
 Range = tuple[float, float]
@@ -30,6 +30,7 @@ class Ranges:
         num_nodes: of a graph.
         x: of each column of ``x``, by its name.
         cond: of each column of ``cond``.
+        cases: what the graphs, or some of them, are like; None in older models.
     """
 
     size: Range
@@ -37,69 +38,54 @@ class Ranges:
     num_nodes: tuple[int, int]
     x: dict[str, Range] = field(default_factory=dict)
     cond: dict[str, Range] = field(default_factory=dict)
+    cases: Cases | None = None
 
     @classmethod
-    def of_store(
-        cls,
-        store: MeshStore,
-        graphs: Iterable[int],
-        fields: Mapping[str, Fields],
-        *,
-        relative_positions: bool = False,
-    ) -> Ranges:
-        """Those of some graphs of a store, read one after the other.
-
-        Raises:
-            ValueError: there is no graph, or none with a node.
-        """
-        arrays = [array for array in ("x", "cond") if array in fields]
-        ends: dict[str, list[Tensor]] = {}
-        for index in graphs:
-            graph = store.arrays_of(index, ["pos", *arrays])
-            if len(graph["pos"]):
-                pos = graph["pos"].double()
-                graph["size"] = _size(pos)[None, None]
-                graph["num_nodes"] = torch.tensor([[len(pos)]])
-                for name, values in graph.items():
-                    low_high = _widened(ends.get(name), values.double())
-                    ends[name] = low_high
-        if not ends:
-            raise ValueError(f"{store.path}: no graph with a node to take ranges of")
-        spans = {
-            name: [(float(low), float(high)) for low, high in zip(*of_array, strict=True)]
-            for name, of_array in ends.items()
-        }
-        nodes = spans["num_nodes"][0]
+    def of(cls, statistics: Statistics) -> Ranges:
+        """Those that were gathered over some graphs."""
+        relative = statistics.relative_positions
+        ends = {array: of_array.pairs() for array, of_array in statistics.ends.items()}
+        ((fewest, most),) = statistics.num_nodes.pairs()
+        x, cond = (
+            dict(zip(_columns(statistics.fields.get(array, ())), ends.get(array, []), strict=True))
+            for array in ("x", "cond")
+        )
         return cls(
-            spans["size"][0],
-            () if relative_positions else tuple(spans["pos"]),
-            (int(nodes[0]), int(nodes[1])),
-            *(
-                dict(zip(_columns(fields.get(array, ())), spans.get(array, []), strict=True))
-                for array in ("x", "cond")
-            ),
+            statistics.size.pairs()[0],
+            () if relative else tuple(ends["pos"]),
+            (int(fewest), int(most)),
+            x,
+            cond,
+            statistics.cases.some(),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
-        return asdict(self)
+        cases = {} if self.cases is None else {"cases": self.cases.to_dict()}
+        return {**asdict(replace(self, cases=None)), **cases}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Ranges:
         """The inverse of :meth:`to_dict`."""
-        nodes = values["num_nodes"]
+        nodes, cases = values["num_nodes"], values.get("cases")
+        x, cond = (
+            {name: _pair(ends) for name, ends in values[array].items()} for array in ("x", "cond")
+        )
         return cls(
             _pair(values["size"]),
             tuple(_pair(ends) for ends in values["pos"]),
             (int(nodes[0]), int(nodes[1])),
-            *({n: _pair(ends) for n, ends in values[array].items()} for array in ("x", "cond")),
+            x,
+            cond,
+            None if cases is None else Cases.from_dict(cases),
         )
 
     def outside(self, data: Data) -> list[str]:
         """What lies outside of the training, a clause with its numbers for each; empty if nothing.
 
         Conditions count to rounding; sizes, places and features may pass the ends by a tenth, the
-        number of nodes by half.
+        number of nodes by half. Where each number on its own lies inside, the case as a whole may
+        still be far from every training case (:class:`~lrsa_geo.data.cases.Cases`).
 
         Args:
             data: one graph with ``pos``, and ``x`` and ``cond`` as in training.
@@ -121,6 +107,10 @@ class Ranges:
                 here = (float(column.amin()), float(column.amax()))
                 if _passes(here, of_training, slack):
                     found.append(f"{name} is {_span(here)}, in training {_span(of_training)}")
+        if not found and self.cases is not None:
+            told = {"pos": pos, **{a: data[a] for a in ("x", "cond") if getattr(self, a)}}
+            clause = self.cases.how_far(describe_case(told, relative_positions=not self.pos))
+            found += [clause] if clause else []
         return found
 
     def _of_positions(self, pos: Tensor) -> list[str]:
@@ -144,13 +134,6 @@ class Ranges:
 
 def _size(pos: Tensor) -> Tensor:
     return (pos.amax(0) - pos.amin(0)).amax()
-
-
-def _widened(ends: list[Tensor] | None, values: Tensor) -> list[Tensor]:
-    """Lowest and highest of each column, with those known so far."""
-    values = values.nan_to_num(0, torch.inf, -torch.inf) if values.isnan().any() else values
-    low, high = values.amin(0), values.amax(0)
-    return [low, high] if ends is None else [ends[0].minimum(low), ends[1].maximum(high)]
 
 
 def _passes(here: Range, known: Range, slack: float) -> bool:

@@ -18,6 +18,7 @@ from lrsa_geo.data.columns import (
     is_plane_vector,
     may_have_boundary,
     node_field,
+    refuse_sizes,
 )
 from lrsa_geo.mesh.averages import nodes_without_cells
 from lrsa_geo.mesh.errors import MeshError
@@ -183,6 +184,7 @@ class GraphReader:
                     f" {len(bad):,} nodes, the first is node {int(bad.nonzero()[0])}; repair the"
                     " field or leave the file out"
                 )
+            refuse_sizes(values, described.name, where)
             columns.append(values)
         return torch.cat(columns, dim=1).float()
 

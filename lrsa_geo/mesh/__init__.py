@@ -11,6 +11,7 @@ from lrsa_geo.mesh.augment import (
 from lrsa_geo.mesh.averages import cell_to_node, node_to_cell
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit, total_width
+from lrsa_geo.mesh.grids import grid_positions, quad_cells
 from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.query import with_query_points
 from lrsa_geo.mesh.random_nodes import RandomNodes
@@ -56,10 +57,12 @@ __all__ = [
     "boundary_facets",
     "cell_to_node",
     "column_slices",
+    "grid_positions",
     "mesh_edges",
     "mirrored",
     "node_to_cell",
     "pressure_force",
+    "quad_cells",
     "read_mesh",
     "split_unit",
     "surface_polygons",

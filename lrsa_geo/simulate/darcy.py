@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data.datasets.base import quad_cells
-from lrsa_geo.mesh import Field, Fields
+from lrsa_geo.mesh import Field, Fields, quad_cells
 from lrsa_geo.mesh.cells import QUAD
 from lrsa_geo.simulate.diffusion import GaussianField, solve_on_square
 from lrsa_geo.simulate.solution_graph import solution_graph

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Protocol
 
 from torch_geometric.data import Data
 
-from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.data import MeshStore, StoreError, check_space, full_disk_explained
 from lrsa_geo.files import one_at_a_time
 from lrsa_geo.jobs import Failure, Parts, SampleError
 from lrsa_geo.mesh import Fields
 
 GIVE_UP_SHARE = 0.2  # more failures than this, of the samples asked for, and the recipe is at fault
+
+_SMALL = 1 << 17  # bytes: so little room is none for a sample
 
 
 class Recipe(Protocol):
@@ -83,14 +85,15 @@ def make_store(recipe: Recipe, path: str | Path, processes: int | None = None) -
 
     Raises:
         SampleError: more than a fifth of the samples failed.
-        StoreError: ``path`` holds something else.
+        StoreError: ``path`` holds something else, or the disk is full.
     """
     store = find_store(recipe, path)
     if store is None:
         with one_at_a_time(path):
             store = find_store(recipe, path)  # which another process may have made meanwhile
             if store is None:
-                store = _make_store(recipe, path, processes)
+                with full_disk_explained(path, graph_size=_SMALL):
+                    store = _make_store(recipe, path, processes)
     return store
 
 
@@ -114,6 +117,7 @@ def _make_store(recipe: Recipe, path: str | Path, processes: int | None) -> Mesh
     made = parts.make(recipe.sample, range(recipe.samples), replace, label, processes)
     about["failures"] = [asdict(failure) for failure in failures]
     forms = list(map(parts.form, made))
+    check_space(path, parts.size())
     graphs = map(parts.load, made)
     store = MeshStore.write(path, graphs, recipe.fields, about, forms=forms)
     parts.remove()

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import MeshStore, StoreDataset
+from lrsa_geo.data import Cases, MeshStore, StoreDataset, describe_case
 from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.surrogate import Surrogate
 
@@ -47,11 +47,8 @@ class Baselines:
         self.test = _some(store, test, MAX_TEST_NODES)
         self.by_node = self._have_one_mesh()
         self._mean = surrogate.normalizer.y.shift.cpu()
-        described = [self._described(self._read(graph)) for graph in self.train]
-        descriptions = torch.stack(described)
-        spread = descriptions.std(0, correction=0)
-        self._scale = torch.where(spread > 1e-9 * descriptions.abs().amax(0), spread, 1.0)
-        self._tree = cKDTree((descriptions / self._scale).numpy())
+        described = [self._described(graph) for graph in self.train]
+        self._cases = Cases.of(self.train, described)
         if self.by_node:
             self._mean = self._mean_at_nodes()
 
@@ -84,29 +81,13 @@ class Baselines:
             pos = pos - pos.mean(0)
         return self.surrogate.normalizer.pos.cpu()(pos).double()
 
-    def _described(self, graph: dict[str, Tensor]) -> Tensor:
-        normalizer = self.surrogate.normalizer.cpu()
-        rows = [self._places(graph[_POINTS])]
-        if "x" in graph:
-            rows.append(normalizer.x(graph["x"]).double())
-        parts = [
-            statistic
-            for values in rows
-            for statistic in (
-                values.amin(0),
-                values.amax(0),
-                values.mean(0),
-                values.std(0, correction=0),
-            )
-        ]
-        if "cond" in graph:
-            parts.append(normalizer.cond(graph["cond"])[0].double())
-        return torch.cat(parts)
+    def _described(self, graph: int) -> Tensor:
+        relative = self.surrogate.config.relative_positions
+        return describe_case(self._read(graph), relative_positions=relative)
 
     def nearest(self, graph: int) -> int:
         """Number of the training graph that is most like a graph of the store."""
-        described = self._described(self._read(graph)) / self._scale
-        return self.train[int(self._tree.query(described.numpy())[1])]
+        return self._cases.nearest(self._described(graph))[0]
 
     def of_nearest(self, graph: int) -> Tensor:
         """``[N, K]``: the targets of the nearest training graph, at the nodes of this one."""

@@ -69,12 +69,15 @@ class OptimConfig:
         lr: highest learning rate.
         weight_decay: decoupled, as in AdamW.
         warmup: share of the steps with a rising learning rate.
+        average: decay of an exponential moving average of the weights, such as 0.99, which is
+            then validated, tested and saved; null for none.
     """
 
     method: Literal["muon", "adamw"] = "muon"
     lr: float = 1e-2
     weight_decay: float = 1e-5
     warmup: float = 0.2
+    average: float | None = None
 
 
 @dataclass
@@ -198,6 +201,11 @@ def check_config(config: TrainConfig) -> None:
         if number is not None and number < least:
             null = ", or null for all" if name.endswith("per_graph") else ""
             raise ValueError(f"{name} is {number}, expected {least} or more{null}")
+    average = config.optim.average
+    if average is not None and not 0 < average < 1:
+        raise ValueError(
+            f"optim.average is {average}, expected more than 0 and less than 1, or null"
+        )
     clip = config.trainer.gradient_clip_val
     if clip is not None and not clip > 0:
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected more than 0, or null")

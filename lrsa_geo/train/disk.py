@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from torch import nn
 from lrsa_geo.files import atomic_path, free_bytes, nearest_folder
 from lrsa_geo.train.run import Run
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says of a disk that is full, a quota that is used up, a file that is too big."""
-_STATES = 3  # a parameter and two averages of the optimiser
+_STATES = 4  # a parameter, two averages of the optimiser, and perhaps its own moving average
 _SMALL_FILES = 1 << 20  # figures, configuration, metrics
 
 
@@ -62,15 +59,6 @@ def check_room(folder: Path, model: nn.Module, checkpoint: Path | None = None) -
             f" ({sum(p.numel() for p in model.parameters()):,} parameters) take {_mib(needed)} MiB;"
             " free some space, or name a folder on another disk with --run"
         )
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is that of a full disk."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def full_disk(run: Run, error: BaseException) -> OSError:

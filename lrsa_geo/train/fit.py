@@ -22,9 +22,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lrsa_geo.data import match_store
+from lrsa_geo.files import disk_is_full
+from lrsa_geo.train.averaging import MovingAverage
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
-from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk, is_full
+from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History, SurrogateModule
 from lrsa_geo.train.pictures import draw_loss
@@ -71,7 +73,7 @@ def train(
         except KeyboardInterrupt as error:
             raise training.interrupted() from error
         except BaseException as error:
-            full = training.disk_full(error) if is_full(error) else None
+            full = training.disk_full(error) if disk_is_full(error) else None
             training.abandon()
             if full is not None:
                 raise full from error
@@ -114,7 +116,9 @@ class _Training:
         )
         self.loaders.check()
         markers = self.surrogate.signature.num_markers
-        rehearse(self.loaders, self.module.objective, config.data, markers)
+        self.processes.first_alone(
+            lambda: rehearse(self.loaders, self.module.objective, config.data, markers)
+        )
         folder = Path(place) if isinstance(place, Path) else Path("runs", place)
         check_room(folder, self.module, Run(folder).checkpoint if resume else None)
 
@@ -232,6 +236,8 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         flags["max_time"] = duration_of(flags["max_time"])
     if config.trainer.enable_progress_bar:
         callbacks = [*callbacks, Progress()]
+    if config.optim.average is not None:
+        callbacks = [MovingAverage(config.optim.average), *callbacks]
     try:
         return lightning.Trainer(
             **flags,

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from lrsa_geo.data import MeshStore
+from lrsa_geo.data import LARGE_OFFSET, UNLIKE_SIZES, MeshStore
 from lrsa_geo.mesh import column_slices
 from lrsa_geo.train.losses import NEGLIGIBLE
 from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.quantities import over_variation
-
-UNLIKE = 1e3  # times as large on one graph as on another
-OFFSET = 100  # times the variation
 
 
 def notes_on(
@@ -62,13 +59,13 @@ def notes_on(
                 f"{name}: constant on {constant} {of}; there is no variation to compare its error"
                 " with"
             )
-        if sizes and max(sizes) > UNLIKE * min(sizes):
+        if sizes and max(sizes) > UNLIKE_SIZES * min(sizes):
             notes.append(
                 f"{name}: {min(sizes):.1e} to {max(sizes):.1e} in size; relative errors count"
                 " small ones as much as large ones, the loss mse does not"
             )
         known = [offset for offset in offsets if np.isfinite(offset)]
-        if known and np.median(known) > OFFSET:
+        if known and np.median(known) > LARGE_OFFSET:
             notes.append(
                 f"{name}: its size is {np.median(known):,.0f} times its variation on a graph, so"
                 " the relative L2 says little; read error / variation, or subtract the offset"

@@ -52,6 +52,17 @@ class Processes:
         self._listen()
         return make()
 
+    def first_alone(self, act: Callable[[], object]) -> None:
+        """``act()`` in the first process, while the others wait.
+
+        Raises:
+            RuntimeError: in the others, if it failed in the first.
+        """
+        if self.first:
+            self._tell(act)
+        else:
+            self._listen()
+
     def folder(self, claim: Callable[[], Path]) -> Path:
         """The folder that the first process claims, in all of them."""
         if not self.first:

@@ -103,20 +103,18 @@ def engineering_report(
     """
     if not graphs:
         return {"fields": {}, "r2": {}, "quantities": {}}
-    fields = objective.fields
-    extra = QUANTITIES.get(recipe or "")
     errors: dict[str, dict[str, list[float]]] = {
-        f.name: {kind: [] for kind in KINDS} for f in fields
+        f.name: {kind: [] for kind in KINDS} for f in objective.fields
     }
     read: dict[str, list[tuple[float, float]]] = {}
     for graph, prediction in zip(graphs, predictions, strict=True):
-        data, guess = store[graph], torch.from_numpy(np.asarray(prediction))
-        for name, of_graph in _field_errors(data, guess, objective, surface).items():
+        guess = torch.from_numpy(np.asarray(prediction))
+        field_errors, quantities = graph_report(store[graph], guess, objective, recipe, surface)
+        for name, of_graph in field_errors.items():
             for kind, value in of_graph.items():
                 errors[name][kind].append(value)
-        truths, guesses = (_quantities(data, y, fields, extra) for y in (data.y, guess))
-        for name, value in truths.items():
-            read.setdefault(name, []).append((value, guesses[name]))
+        for name, pair in quantities.items():
+            read.setdefault(name, []).append(pair)
     return {
         "fields": {
             name: {kind: asdict(Estimate.of(_mean, values)) for kind, values in kinds.items()}
@@ -128,6 +126,27 @@ def engineering_report(
         },
         "quantities": {name: _quantity_report(np.array(pairs)) for name, pairs in read.items()},
     }
+
+
+def graph_report(
+    data: Data, guess: Tensor, objective: Objective, recipe: str | None, surface: Sequence[int]
+) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, float]]]:
+    """What :func:`engineering_report` gathers, of one graph.
+
+    Args:
+        data: the graph with its truth.
+        guess: ``[N, K]`` its prediction.
+        objective: columns of the targets and their size in training.
+        recipe: as there.
+        surface: as there.
+
+    Returns:
+        Of each field its errors by kind, and of each quantity its true and its predicted value.
+    """
+    extra = QUANTITIES.get(recipe or "")
+    truths, guesses = (_quantities(data, y, objective.fields, extra) for y in (data.y, guess))
+    pairs = {name: (value, guesses[name]) for name, value in truths.items()}
+    return _field_errors(data, guess, objective, surface), pairs
 
 
 def _field_errors(

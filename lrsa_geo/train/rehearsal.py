@@ -7,7 +7,7 @@ from torch_geometric.data import Batch
 from lrsa_geo.train.config import DataConfig
 from lrsa_geo.train.datamodule import StoreDataModule
 from lrsa_geo.train.objective import Objective
-from lrsa_geo.train.quantities import engineering_report
+from lrsa_geo.train.quantities import graph_report
 
 
 def rehearse(
@@ -33,14 +33,8 @@ def rehearse(
                 objective.errors(batch.y, batch)
                 if part == "test":
                     truth = loaders.store.arrays_of(graph, ["y"])["y"].nan_to_num()
-                    engineering_report(
-                        loaders.store,
-                        [graph],
-                        [truth.numpy()],
-                        objective,
-                        config.recipe,
-                        config.surface,
-                    )
+                    data = loaders.store[graph]
+                    graph_report(data, truth, objective, config.recipe, config.surface)
             except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
                 raise ValueError(
                     f"{where} cannot be scored at the end of the training: {error}; mend it, or"

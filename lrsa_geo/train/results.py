@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch_geometric.data import Data
 
+from lrsa_geo.files import disk_is_full
 from lrsa_geo.mesh import (
     MESH_SUFFIXES,
     WRITTEN_SUFFIXES,
@@ -20,7 +21,6 @@ from lrsa_geo.mesh import (
     read_mesh,
     write_mesh,
 )
-from lrsa_geo.train.disk import is_full
 from lrsa_geo.train.surrogate import Surrogate
 
 
@@ -63,7 +63,7 @@ def write_result(
         output.parent.mkdir(parents=True, exist_ok=True)
         write_mesh(output, mesh, {n: values for n, values in result.items() if n not in known})
     except (MeshError, OSError) as error:
-        if not is_full(error):
+        if not disk_is_full(error):
             raise
         raise OSError(
             f"{output}: the disk is full; the results before this one are whole; free some space"

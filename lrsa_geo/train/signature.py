@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +43,6 @@ class Signature:
         fields = {array: f for array, f in store.fields.items() if array in read}
         pos_dim = store[0].pos.shape[1]
         return cls(pos_dim, fields, markers, store.reader or READER)
-
-    def with_ranges(
-        self, store: MeshStore, graphs: Sequence[int], *, relative_positions: bool
-    ) -> Signature:
-        """The same with what some graphs of a store span."""
-        ranges = Ranges.of_store(store, graphs, self.fields, relative_positions=relative_positions)
-        return replace(self, ranges=ranges)
 
     def reader_of(self, step: int | None = None) -> GraphReader:
         """Reads what the surrogate reads; at another time step if one is given."""

@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
-from lrsa_geo.data import MeshStore, Normalizer, octaves_for, spacing_of
+from lrsa_geo.data import MeshStore, Normalizer, Ranges, Statistics, octaves_for, spacing_of
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import total_width, with_edges, with_query_points
 from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
@@ -84,14 +84,16 @@ class Surrogate(nn.Module):
             ValueError: there is no graph, or none with a node.
         """
         signature = Signature.of_store(store, config)
+        relative = config.relative_positions
+        statistics = Statistics.of_store(
+            store, graphs, signature.fields, relative_positions=relative
+        )
         normalizer = Normalizer(signature.pos_dim, signature.fields)
-        normalizer.fit(store, graphs, relative_positions=config.relative_positions)
+        normalizer.take(statistics)
         if config.fourier_octaves == "auto":
             spacing = spacing_of(store, graphs) / float(normalizer.pos.scale.max())
             config = replace(config, fourier_octaves=octaves_for(spacing))
-        signature = signature.with_ranges(
-            store, graphs, relative_positions=config.relative_positions
-        )
+        signature = replace(signature, ranges=Ranges.of(statistics))
         surrogate = cls(config, signature)
         surrogate.normalizer = normalizer
         return surrogate

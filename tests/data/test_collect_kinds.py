@@ -38,7 +38,7 @@ def solid(path):
 
 
 def made(tmp_path, files, **options):
-    return collect(files, tmp_path / "s.h5", targets=["p"], processes=0, **options)
+    return collect(files, tmp_path / "s.h5", **{"targets": ["p"], "processes": 0, **options})
 
 
 def test_z_that_is_rounding_is_none(tmp_path):
@@ -74,6 +74,8 @@ def test_materials_are_not_averaged(tmp_path):
     path = plate(tmp_path / "a.vtu", mat=kind)
     with pytest.raises(MeshError, match=r"a\.vtu: input 'mat'.*--inputs 'mat=1' 'mat=3'"):
         made(tmp_path, [path], inputs=["mat"])
+    with pytest.raises(MeshError, match=r"a\.vtu: target 'mat'.*--targets 'mat=1' 'mat=3'"):
+        made(tmp_path, [path], targets=["mat"])
     store, _ = made(tmp_path, [path], inputs=["mat=1", "mat=3", "mat=7"])
     x = store[0].x
     assert [f.name for f in store.fields["x"]] == ["mat=1", "mat=3", "mat=7"]
@@ -81,6 +83,14 @@ def test_materials_are_not_averaged(tmp_path):
     assert torch.equal(x[store[0].pos[:, 0] < 0.5], torch.tensor([[1.0, 0, 0]] * 4))
     assert ((x > 0) & (x < 1)).any()
     assert store.reader.graph(store.reader.read(path)[0]).x.equal(x)
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e39])
+@pytest.mark.parametrize("role", ["inputs", "targets"])
+def test_sizes_that_float32_cannot_hold_are_refused(tmp_path, role, size):
+    path = plate(tmp_path / "a.vtu", c=lambda centre: centre[:, 0] * size)
+    with pytest.raises(MeshError, match=rf"a\.vtu: 'c' is up to .*{str(size)[-2:]} in size.*unit"):
+        made(tmp_path, [path], **{role: ["c"]})
 
 
 @pytest.mark.parametrize("number", [1.0, 2])

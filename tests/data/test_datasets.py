@@ -32,7 +32,7 @@ from lrsa_geo.data.datasets import (
     convert_published,
     read_mat,
 )
-from lrsa_geo.data.datasets.base import grid_positions, quad_cells
+from lrsa_geo.mesh import grid_positions, quad_cells
 from lrsa_geo.mesh.cells import cell_measures
 
 

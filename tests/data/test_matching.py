@@ -7,13 +7,22 @@ for a model in m; conditions, features and numbers of nodes that the training ne
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch_geometric.data import Data
 
-from lrsa_geo.data import MeshStore, MismatchError, Ranges, StoreDataset, match_store
+from lrsa_geo.data import (
+    MeshStore,
+    MismatchError,
+    Normalizer,
+    Ranges,
+    Statistics,
+    StoreDataset,
+    match_store,
+)
 from lrsa_geo.mesh import Field
 
 RHO, E, P = Field("rho", "kg/m^3"), Field("E", "GPa"), Field("p", "Pa")
@@ -107,7 +116,7 @@ def ranges(tmp_path) -> Ranges:
     graphs = [a_case(cond=torch.tensor([[m, 7.0]])) for m in (1.0, 2.0, 3.0)]
     far = a_case(cond=torch.tensor([[99.0, 7.0]]))  # of the test: not to be looked at
     store = MeshStore.write(tmp_path / "r.h5", [*graphs, far], fields)
-    found = Ranges.of_store(store, [0, 1, 2], fields)
+    found = Ranges.of(Statistics.of_store(store, [0, 1, 2], fields))
     assert Ranges.from_dict(found.to_dict()) == found
     return found
 
@@ -140,6 +149,40 @@ def test_what_lies_outside_is_named_with_its_numbers(ranges, changes, words):
 def test_where_positions_are_relative_the_place_does_not_matter(tmp_path):
     graph = Data(pos=a_case().pos, x=a_case().x)
     store = MeshStore.write(tmp_path / "r.h5", [graph], {"x": (RHO,)})
-    ranges = Ranges.of_store(store, [0], {}, relative_positions=True)
+    ranges = Ranges.of(Statistics.of_store(store, [0], {}, relative_positions=True))
     assert ranges.outside(a_case(pos=a_case().pos + 1e6)) == []
     assert ranges.outside(a_case(pos=a_case().pos * 3)) != []
+
+
+def test_a_case_whose_numbers_are_known_but_not_together(tmp_path):
+    """Two conditions that were always equal: one low and the other high was never trained on."""
+    fields = {"cond": (Field("M"), Field("c"))}
+    pairs = [torch.full((1, 2), 1 + i / 10) for i in range(11)]
+    graphs = [Data(pos=a_case().pos, cond=pair) for pair in pairs]
+    store = MeshStore.write(tmp_path / "r.h5", graphs, fields)
+    found = Ranges.of(Statistics.of_store(store, range(11), fields))
+    for ranges in (found, Ranges.from_dict(json.loads(json.dumps(found.to_dict())))):
+        assert ranges.outside(Data(pos=a_case().pos, cond=torch.tensor([[1.53, 1.53]]))) == []
+        (clause,) = ranges.outside(Data(pos=a_case().pos, cond=torch.tensor([[1.1, 1.9]])))
+        # Neighbours are 0.1 apart in both; the nearest, (1.5, 1.5), is 0.4 away in both.
+        assert "not together" in clause
+        assert "graph 5, is 4 times" in clause
+
+
+def test_training_graphs_are_read_once(tmp_path, monkeypatch):
+    graphs = [a_case() for _ in range(3)]
+    fields = {"x": (RHO,), "cond": (Field("M"), Field("c"))}
+    store = MeshStore.write(tmp_path / "r.h5", graphs, fields)
+    read: list[int] = []
+    arrays_of = MeshStore.arrays_of
+
+    def counted(self, index, arrays):
+        read.append(index)
+        return arrays_of(self, index, arrays)
+
+    monkeypatch.setattr(MeshStore, "arrays_of", counted)
+    statistics = Statistics.of_store(store, [0, 2], fields)
+    normalizer = Normalizer(2, fields)
+    normalizer.take(statistics)
+    assert Ranges.of(statistics).num_nodes == (50, 50)
+    assert read == [0, 2]

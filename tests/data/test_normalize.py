@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore, Normalizer
-from lrsa_geo.data.normalize import Moments
+from lrsa_geo.data.statistics import Moments
 from lrsa_geo.mesh import Field
 
 

@@ -149,3 +149,22 @@ def test_unknown_recipe():
         match=r"no recipe 'elastic', there are: airfoil, bracket3d, darcy, .*, elasticity",
     ):
         recipe_class("elastic")
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_full_disk_says_so_and_the_samples_made_so_far_wait(small_disk, processes):
+    recipe = Squares(samples=150)
+    with pytest.raises(StoreError, match=r"s\.h5: the disk is full, .* MB are free"):
+        make_store(recipe, small_disk / "s.h5", processes)
+    assert list(small_disk.glob("s.h5.parts/*.pt"))
+    assert not (small_disk / "s.h5").exists()
+    (small_disk / "ballast").unlink()
+    some = Squares(samples=20)
+    assert len(make_store(some, small_disk / "s.h5", processes)) == 20
+
+
+def test_room_for_the_store_is_looked_at_before_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("lrsa_geo.data.output.free_bytes", lambda path: 1_000)
+    with pytest.raises(StoreError, match=r"needs about \d+ MB while it is made"):
+        make_store(Squares(samples=50), tmp_path / "s.h5", 0)
+    assert len(list(tmp_path.glob("s.h5.parts/*.pt"))) == 50

@@ -27,9 +27,10 @@ from torch_geometric.data import Data
 from lrsa_geo import plot
 from lrsa_geo.cli import main
 from lrsa_geo.data import MeshStore
+from lrsa_geo.files import disk_is_full
 from lrsa_geo.mesh import Field
 from lrsa_geo.train import ModelConfig, Run, Surrogate, SurrogateModule
-from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, is_full
+from lrsa_geo.train.disk import AtomicCheckpointIO, check_room
 
 FLAGS = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
 FLAGS += ["--model.channels", "8", "--model.depth", "1", "--model.heads", "2"]
@@ -183,17 +184,17 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(here):
     with files_of_20_kb(), pytest.raises(OSError) as caught:  # noqa: PT011
         AtomicCheckpointIO().save_checkpoint({"weights": torch.rand(10_000)}, path)
     assert caught.value.errno == errno.EFBIG
-    assert is_full(caught.value)
+    assert disk_is_full(caught.value)
     assert files_in(here) == ["last.ckpt"]
     assert torch.load(path, weights_only=True) == {"epoch": 1}
 
 
 def test_errors_of_another_kind_are_no_full_disk():
-    assert not is_full(FileNotFoundError(errno.ENOENT, "no such file"))
-    assert not is_full(None)
+    assert not disk_is_full(FileNotFoundError(errno.ENOENT, "no such file"))
+    assert not disk_is_full(None)
     wrapped = RuntimeError("cannot be written")
     wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert is_full(wrapped)
+    assert disk_is_full(wrapped)
 
 
 GROWS = """

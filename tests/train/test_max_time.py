@@ -7,6 +7,9 @@ run that gets its time twice; a rest of the run that is not told.
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -98,6 +101,21 @@ def test_the_run_ends_in_time_with_the_schedule_and_goes_on_with_more(here, caps
     assert 6 <= again <= 9  # not three and six
     with open(run.history) as file:
         assert len(list(csv.DictReader(file))) > epochs
+
+
+def test_two_processes_end_in_time_together(here):
+    """One of them must not wait for a step that the other no longer makes."""
+    flags = [*FLAGS, "--trainer.max_epochs", "-1", "--max-time", "3s", "--data.batch_size", "2"]
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-W", "ignore", "-m", "lrsa_geo", "train", "s.h5", *flags, *two]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    run = Run(Path("runs/s"))
+    assert run.metrics.exists()
+    assert 3 <= run.state()["callbacks"]["Timer"]["time_elapsed"]["train"] <= 20
+    (schedule,) = run.state()["lr_schedulers"]
+    assert schedule["_last_lr"][0] < 0.03 * load_config(run.config).optim.lr
 
 
 def test_the_rest_of_the_run_is_shown(here, capsys):

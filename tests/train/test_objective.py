@@ -10,8 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import Normalizer
-from lrsa_geo.data.datasets.base import grid_positions
-from lrsa_geo.mesh import Field
+from lrsa_geo.mesh import Field, grid_positions
 from lrsa_geo.train import LOSSES, Objective, ObjectiveConfig, relative_l2
 
 FIELDS = (Field("a"), Field("v", "m", ("x", "y")))

@@ -112,6 +112,7 @@ def test_every_claim_gets_a_folder_of_its_own(here):
         (["--trainer.precision", "17"], "17"),
         (["--optim.lr", "-1"], "optim.lr is -1"),
         (["--optim.weight_decay", "-1"], "optim.weight_decay is -1"),
+        (["--optim.average", "1"], "optim.average is 1.0, expected more than 0 and less than 1"),
         (["--seed", "-1"], "seed is -1"),
         (["--data.split.test", "1.0", "--data.split.val", "0"], "leaves no graph to train on"),
         (["--data.split.train", "99"], "the store has 20"),
@@ -235,6 +236,37 @@ def test_random_transforms_survive_workers_and_resuming(here):
         train(config, here / "two")
     train(config, here / "two", resume=True)
     one, two = (load_file(here / run / "model.safetensors") for run in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_saved_model_is_the_moving_average_of_the_weights(here, monkeypatch):
+    """Also after a power cut; the weights themselves go on as if there were no average."""
+    seen: list[dict[str, torch.Tensor]] = []
+    schedule = SurrogateModule.lr_scheduler_step
+
+    def after_a_step(self, scheduler, metric):
+        seen.append({n: p.detach().clone() for n, p in self.surrogate.named_parameters()})
+        schedule(self, scheduler, metric)
+
+    config = small(max_epochs=3)
+    train(config, here / "plain")
+    config.optim.average = 0.3
+    with monkeypatch.context() as patch:
+        patch.setattr(SurrogateModule, "lr_scheduler_step", after_a_step)
+        train(config, here / "one")
+    averages = dict(seen[0])
+    for step, weights in enumerate(seen[1:], 1):
+        kept = min(0.3, (1 + step) / (10 + step))
+        averages = {n: kept * a + (1 - kept) * weights[n] for n, a in averages.items()}
+    plain, one = (load_file(here / run / "model.safetensors") for run in ("plain", "one"))
+    assert len(seen) == 12
+    for name, average in averages.items():
+        torch.testing.assert_close(one[name], average)
+        torch.testing.assert_close(plain[name], seen[-1][name])
+    with power_cut_in_epoch(1):
+        train(config, here / "two")
+    train(config, here / "two", resume=True)
+    two = load_file(here / "two" / "model.safetensors")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 

@@ -55,10 +55,12 @@ OUTLIER = Kind(
     "check the units and the convergence of these cases, or leave them out",
 )
 
+LARGE_OFFSET = 20.0
+"""Size of a field over its variation, from which an error relative to the size says little."""
+UNLIKE_SIZES = 1e3
+"""Size of a field in the largest graph over that in the smallest, from which they are unlike."""
 _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
-_OFFSET = 20.0  # size of a field over its variation
 _ROUNDING = 1e-6  # of a field's size: less variation than that is none (float32 keeps 6e-8)
-_UNLIKE = 1e3  # size in the largest graph over that in the smallest
 
 
 @dataclass
@@ -134,7 +136,7 @@ class FieldStatistics:
             return
         if not self.roles[name]:
             return
-        if level > _OFFSET * variation:
+        if level > LARGE_OFFSET * variation:
             self.findings.add(
                 OFFSET,
                 f"'{name}'",
@@ -153,7 +155,7 @@ class FieldStatistics:
             what = f"is constant on {still.sum():,} of {len(still):,} graphs, the first is"
             self.findings.add(CONSTANT_ON_SOME, f"'{name}'", f"{what} {where[int(still.argmax())]}")
         least, most = (int(np.argmin(np.where(zero, np.inf, largest))), int(np.argmax(largest)))
-        if largest[most] > _UNLIKE * largest[least]:
+        if largest[most] > UNLIKE_SIZES * largest[least]:
             self.findings.add(
                 UNLIKE,
                 f"'{name}'",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lrsa_geo.data.check.fields import FieldStatistics
 from lrsa_geo.data.check.findings import Finding, Findings, Kind
@@ -56,8 +57,8 @@ LEFT_OUT = Kind("parts of files that are left out", "note", "a mesh has no place
 MATERIALS = Kind(
     "whole numbers on cells",
     "note",
-    "they stand for kinds such as materials, whose mean at a node is none of them: as an input take"
-    " a column for each, --inputs 'NAME=1' 'NAME=2'",
+    "they stand for kinds such as materials, whose mean at a node is none of them: take a"
+    " column for each, --inputs 'NAME=1' 'NAME=2'",
 )
 ONE_MESH = Kind(
     "files on one mesh, whatever its rounding",
@@ -127,9 +128,7 @@ def _fields(
     for of, fields in (("node", mesh.point_data), ("cell", mesh.cell_data)):
         for name, values in fields.items():
             if not values.is_floating_point():
-                whole = values.dtype not in (torch.bool, torch.uint8) and not values.is_complex()
-                if of == "cell" and values.dim() == 1 and whole and len(values.unique()) > 1:
-                    kinds = values.unique().tolist()
+                if of == "cell" and (kinds := _kinds(name, values)):
                     listed = ", ".join(map(str, kinds[:4])) + ", ..." * (len(kinds) > 4)
                     findings.add(MATERIALS, where, f"'{name}' has the values {listed}")
                 continue
@@ -139,6 +138,18 @@ def _fields(
                 findings.add(NOT_FINITE, where, what)
             statistics.add(where, name, values.reshape(len(values), -1).double().numpy())
     return [*dict.fromkeys([*mesh.point_data, *mesh.cell_data])]
+
+
+def _kinds(name: str, values: Tensor) -> list[int]:
+    """The numbers of a field of cells, if they may stand for materials.
+
+    Gmsh's own numbers of its geometry are in every file of it.
+    """
+    whole = values.dtype not in (torch.bool, torch.uint8) and not values.is_complex()
+    if values.dim() != 1 or not whole or name.startswith("gmsh:"):
+        return []
+    kinds: list[int] = values.unique().tolist()
+    return kinds if len(kinds) > 1 else []
 
 
 def _alike(

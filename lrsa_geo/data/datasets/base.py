@@ -17,7 +17,7 @@ from lrsa_geo.data.datasets.arrays import PublishedFileError
 from lrsa_geo.data.split import Split, split_path
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.jobs import progress_bar
-from lrsa_geo.mesh.cells import QUAD, Blocks, to_table
+from lrsa_geo.mesh.cells import Blocks, to_table
 from lrsa_geo.mesh.fields import Fields
 
 BEST_ON_TEST = "most authors choose the best epoch on the test set"
@@ -210,20 +210,3 @@ def cell_tensors(blocks: Blocks) -> dict[str, Tensor]:
     """``cells`` and ``cell_types`` of a graph from blocks of (VTK type, nodes)."""
     cells, cell_types = to_table(blocks)
     return {"cells": torch.from_numpy(cells), "cell_types": torch.from_numpy(cell_types)}
-
-
-def quad_cells(rows: int, columns: int) -> dict[str, Tensor]:
-    """Quads (VTK type 9) of a grid ``[rows, columns]`` flattened with the columns running fastest.
-
-    ``(rows - 1)(columns - 1)`` cells, counter-clockwise where rows follow x and columns y.
-    """
-    node = np.arange(rows * columns).reshape(rows, columns)
-    corners = node[:-1, :-1], node[1:, :-1], node[1:, 1:], node[:-1, 1:]
-    return cell_tensors([(QUAD, np.stack(corners, -1).reshape(-1, 4))])
-
-
-def grid_positions(rows: int, columns: int, endpoint: bool = True) -> Tensor:
-    """Positions ``[rows * columns, 2]`` in the unit square: rows follow x, columns follow y."""
-    x = np.linspace(0, 1, rows, endpoint=endpoint)
-    y = np.linspace(0, 1, columns, endpoint=endpoint)
-    return floats(np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2))

@@ -14,10 +14,9 @@ from lrsa_geo.data.datasets.base import (
     Cases,
     PublishedSet,
     floats,
-    grid_positions,
-    quad_cells,
 )
 from lrsa_geo.mesh.fields import Field, Fields
+from lrsa_geo.mesh.grids import grid_positions, quad_cells
 
 FNO = (
     "the Google Drive folder of FNO (link in github.com/neuraloperator/neuraloperator; mirror:"

@@ -23,10 +23,9 @@ from lrsa_geo.data.datasets.base import (
     FirstAndLast,
     PublishedSet,
     floats,
-    grid_positions,
-    quad_cells,
 )
 from lrsa_geo.mesh.fields import Field, Fields
+from lrsa_geo.mesh.grids import grid_positions, quad_cells
 
 GEOFNO = (
     "the Google Drive folder of Geo-FNO (link in github.com/neuraloperator/Geo-FNO; mirror: Hugging"
