@@ -10,7 +10,7 @@ from torch import Tensor
 from lrsa_geo.nn.config import Order
 from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
-from lrsa_geo.nn.mixers import LRSA, LowRankMixer
+from lrsa_geo.nn.mixers import LRSA, Mixer
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.pointwise import FeedForward, RMSNorm, modulate, reset_children
 
@@ -28,7 +28,7 @@ class MixerBlock(NodeModule):
 
     Args:
         channels: C.
-        mixer: global mixing, see :class:`~lrsa_geo.nn.LowRankMixer`; None for none, and then a
+        mixer: global mixing, see :class:`~lrsa_geo.nn.Mixer`; None for none, and then a
             condition modulates what the feed-forward layer reads.
         ffn_ratio: width of the feed-forward layer over C.
         local: message passing over edges, which :meth:`mix` takes.
@@ -47,7 +47,7 @@ class MixerBlock(NodeModule):
     def __init__(
         self,
         channels: int,
-        mixer: LowRankMixer | None,
+        mixer: Mixer | None,
         ffn_ratio: float = 2.0,
         local: LocalLayer | None = None,
         order: Order = "local-first",
@@ -89,7 +89,7 @@ class MixerBlock(NodeModule):
         Args:
             rows: node features.
             layout: the graphs.
-            modulation: as in :meth:`LowRankMixer.mix`.
+            modulation: as in :meth:`Mixer.mix`.
             pos: ``[R, D]`` packed positions, for the local layer.
             edges: between packed rows, for the local layer.
 

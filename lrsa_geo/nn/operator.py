@@ -16,7 +16,7 @@ from lrsa_geo.nn.config import OperatorConfig
 from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.layout import GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
-from lrsa_geo.nn.mixers import MIXERS, LowRankMixer
+from lrsa_geo.nn.mixers import MIXERS, Mixer
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, modulate, reset_children
 from lrsa_geo.nn.registry import build
 
@@ -221,7 +221,7 @@ class GeometryOperator(nn.Module):
         return cond
 
 
-def _make_mixer(config: OperatorConfig) -> LowRankMixer | None:
+def _make_mixer(config: OperatorConfig) -> Mixer | None:
     kind = config.mixer
     if isinstance(kind, str):
         if kind == "none":
@@ -232,6 +232,6 @@ def _make_mixer(config: OperatorConfig) -> LowRankMixer | None:
     given = ("channels", "heads", "num_latents", "latent_depth", "ffn_ratio")
     sizes = {name: getattr(config, name) for name in given}
     mixer = build(kind, sizes, "mixer", config.mixer_options)
-    if not isinstance(mixer, LowRankMixer):
-        raise ValueError(f"`mixer` makes a {type(mixer).__name__}, expected a LowRankMixer")
+    if not isinstance(mixer, Mixer):
+        raise ValueError(f"`mixer` makes a {type(mixer).__name__}, expected a Mixer")
     return mixer

@@ -1,15 +1,17 @@
-"""Global mixers of the low-rank template, one file each, under one contract (``base.py``)."""
+"""Global mixers, one file each, under one contract: those of low rank, and full attention."""
 
-from lrsa_geo.nn.mixers.base import LowRankMixer, Summary, WeightedSums
+from lrsa_geo.nn.mixers.base import LowRankMixer, Mixer, Summary, WeightedSums
 from lrsa_geo.nn.mixers.flare import FLARE
+from lrsa_geo.nn.mixers.full import FullAttention
 from lrsa_geo.nn.mixers.functional import FunctionalAttention
 from lrsa_geo.nn.mixers.linear import LinearAttention
 from lrsa_geo.nn.mixers.lrsa import LRSA, LatentBlock
 from lrsa_geo.nn.mixers.symmetric import SymmetricLRSA
 from lrsa_geo.nn.mixers.transolver import PhysicsAttention
 
-MIXERS: dict[str, type[LowRankMixer]] = {
+MIXERS: dict[str, type[Mixer]] = {
     "flare": FLARE,
+    "full": FullAttention,
     "functional": FunctionalAttention,
     "linear": LinearAttention,
     "lrsa": LRSA,
@@ -22,10 +24,12 @@ __all__ = [
     "FLARE",
     "LRSA",
     "MIXERS",
+    "FullAttention",
     "FunctionalAttention",
     "LatentBlock",
     "LinearAttention",
     "LowRankMixer",
+    "Mixer",
     "PhysicsAttention",
     "Summary",
     "SymmetricLRSA",

@@ -98,7 +98,37 @@ def head_width(channels: int, heads: int) -> int:
     return channels // heads
 
 
-class LowRankMixer(NodeModule):
+class Mixer(NodeModule):
+    """Global mixing of the nodes of each graph, as a block of an operator calls it.
+
+    Its name in ``lrsa_geo.nn.MIXERS`` makes it known to models. The Linear layer that it ends with
+    is ``reconstruct_out``.
+
+    Args:
+        channels: C.
+
+    Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
+    """
+
+    reconstruct_out: Linear
+
+    @abstractmethod
+    def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
+        """The layer on packed rows ``[R, C]`` -> ``[R, C]``.
+
+        Args:
+            rows: features of the nodes.
+            layout: the graphs.
+            modulation: ``[B, 2 C]`` (g, s), what a graph's condition makes of what is mixed.
+        """
+
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiply what the layer gives; deep stacks start with less of it."""
+        self.reconstruct_out.weight.mul_(factor)
+
+
+class LowRankMixer(Mixer):
     r"""Global mixing of low rank: what every mixer of the family has to say.
 
     .. math:: K \approx U \, G \, V^T: \qquad
@@ -112,17 +142,13 @@ class LowRankMixer(NodeModule):
     parallel, both exactly.
 
     A mixer writes :meth:`summarize` and :meth:`latents_of` (and a faster :meth:`compress` of the
-    same value where there is one), :meth:`process` and :meth:`reconstruct`; its name in
-    ``lrsa_geo.nn.MIXERS`` makes it known to models. The Linear layer that it ends with is
-    ``reconstruct_out``.
+    same value where there is one), :meth:`process` and :meth:`reconstruct`.
 
     Args:
         channels: C.
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
     """
-
-    reconstruct_out: Linear
 
     def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
         """The layer on packed rows: compress, process, reconstruct; ``[R, C]`` -> ``[R, C]``.
@@ -159,8 +185,3 @@ class LowRankMixer(NodeModule):
     @abstractmethod
     def reconstruct(self, nodes: Any, z: Tensor, layout: NodeLayout) -> Tensor:
         """Every node reads the latents ``[B, M, C]`` of its graph -> ``[R, C]``."""
-
-    @torch.no_grad()
-    def scale_output(self, factor: float) -> None:
-        """Multiply what the layer gives; deep stacks start with less of it."""
-        self.reconstruct_out.weight.mul_(factor)

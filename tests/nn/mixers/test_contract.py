@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lrsa_geo.nn import LRSA, MIXERS, GeometryOperator, LowRankMixer, NodeLayout
+from lrsa_geo.nn import LRSA, MIXERS, GeometryOperator, LowRankMixer, Mixer, NodeLayout
 from lrsa_geo.nn.registry import build
 
 CHANNELS = 12
 SIZES = st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(any)
 NAMES = pytest.mark.parametrize("name", MIXERS)
+LOW_RANK = [name for name, mixer in MIXERS.items() if issubclass(mixer, LowRankMixer)]
+OF_LOW_RANK = pytest.mark.parametrize("name", LOW_RANK)
 
 
-def make(name: str, dtype: torch.dtype = torch.float64) -> LowRankMixer:
+def make(name: str, dtype: torch.dtype = torch.float64) -> Mixer:
     torch.manual_seed(0)
     sizes = {"channels": CHANNELS, "heads": 3, "num_latents": 5}
     layer = build(MIXERS[name], sizes, "mixer")
@@ -71,7 +73,7 @@ def test_order_of_nodes_and_of_the_batch_does_not_matter(name, sizes, seed):
     torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
 
 
-@NAMES
+@OF_LOW_RANK
 @settings(max_examples=20, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 30), min_size=1, max_size=4).filter(any),
@@ -110,7 +112,7 @@ def test_summaries_of_parts_add_up_to_that_of_all(name, sizes, parts, weighted, 
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
 
 
-@NAMES
+@OF_LOW_RANK
 def test_summaries_of_one_set_twice_are_that_of_the_set(name):
     """Equal masses on both sides: the sum and its derivative have no exception there."""
     layer = make(name)
@@ -175,7 +177,7 @@ def test_graphs_of_no_node_of_one_and_without_mass(name, sizes):
         assert x.grad is None or x.grad.isfinite().all()
 
 
-@NAMES
+@OF_LOW_RANK
 def test_a_graph_without_mass_compresses_as_one_without_nodes(name):
     layer = make(name)
     x, batch, measure = packed([6, 9])

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lrsa_geo.nn import (
     FLARE,
     MIXERS,
+    FullAttention,
     FunctionalAttention,
     GeometryOperator,
     LowRankMixer,
@@ -164,3 +165,24 @@ def test_an_option_changes_the_mixer():
     assert all((block.mixer.latent_norm.gain == 3).all() for block in model.blocks)
     model = GeometryOperator(1, 1, 2, mixer="flare", mixer_options={"kv_layers": -1}, **sizes)
     assert all(isinstance(block.mixer.to_keys, torch.nn.Linear) for block in model.blocks)
+
+
+def test_full_attention_is_its_equation():
+    torch.manual_seed(0)
+    layer = FullAttention(12, heads=3).double()
+    x, measure = torch.randn(17, 12).double(), torch.rand(17).double()
+    measure[4] = 0
+    q, k, v = layer.to_qkv(x).view(17, 3, 3, 4).permute(1, 2, 0, 3)
+    q, k = (t / (t.square().mean(-1, keepdim=True) + 1e-6).sqrt() for t in (q, k))
+    logits = q @ (2 * k).mT / 2
+    weights = measure * logits.exp()
+    y = (weights / weights.sum(-1, keepdim=True)) @ v
+    expected = layer.reconstruct_out(y.transpose(0, 1).flatten(1))
+    torch.testing.assert_close(layer(x, measure=measure), expected, atol=1e-12, rtol=1e-12)
+
+
+def test_full_attention_refuses_large_graphs():
+    layer = FullAttention(4, heads=1, max_nodes=6)
+    layer(torch.randn(12, 4), torch.arange(12) // 6)
+    with pytest.raises(ValueError, match="a graph has 7 nodes, and full attention takes at most 6"):
+        layer(torch.randn(9, 4), torch.arange(9) // 7)
