@@ -77,9 +77,14 @@ def errors_in_precision(
         for axes, values in zip((of_errors, of_gradients), both, strict=True):
             known = values[np.isfinite(values)]
             axes.plot(np.full(len(known), place), known, "o", color=colors[precision])
-    for axes, label in ((of_errors, "relative L2"), (of_gradients, "gradients' deviation")):
-        axes.set(ylabel=label, yscale="log", xlim=(-0.5, len(mixers) - 0.5))
+    for axes, label in (
+        (of_errors, "relative L2"),
+        (of_gradients, "gradients' deviation from float64"),
+    ):
+        axes.set(ylabel=label, xlim=(-0.5, len(mixers) - 0.5))
         axes.set_xticks(range(len(mixers)), mixers)
+    of_errors.set_ylim(bottom=0)
+    of_gradients.set_yscale("log")
     top = 10 * max((d[np.isfinite(d)].max(initial=0) for _, d in sums.values()), default=0)
     for (mixer, precision), (nodes, deviations) in sums.items():
         line = LINES[mixers.index(mixer) % len(LINES)]
@@ -87,7 +92,7 @@ def errors_in_precision(
         of_sums.loglog(nodes[finite], deviations[finite], line, color=colors[precision])
         lost = np.isinf(deviations)
         of_sums.loglog(nodes[lost], np.full(lost.sum(), top), "x", color=colors[precision])
-    of_sums.set(xlabel="nodes of a graph", ylabel="latents' deviation (x: no numbers)")
+    of_sums.set(xlabel="nodes of a graph", ylabel="latents' deviation from float64 (x: not finite)")
     for axes in (of_errors, of_gradients, of_sums):
         axes.grid(True, which="major", alpha=0.3)
     handles = [Line2D([], [], marker="o", color=color) for color in colors.values()]

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from lrsa_geo.nn import LowRankMixer, MixerBlock, NodeLayout, NodeModule
+from lrsa_geo.nn import LowRankMixer, Mixer, MixerBlock, NodeLayout, NodeModule
 from lrsa_geo.study.spectrum import Spectrum
 from lrsa_geo.train import Surrogate, layout_of, predict
 
@@ -19,21 +19,25 @@ from lrsa_geo.train import Surrogate, layout_of, predict
 class ThroughLatents(NodeModule):
     """A mixer of which the nodes, as far as they read latents, are held as they are.
 
+    One without latents is taken as it is.
+
     Args:
-        mixer: of the family.
+        mixer: any.
         rows: ``[R, C]`` packed features at which the nodes read.
         modulation: ``[B, 2 C]`` of the latents, see :meth:`LowRankMixer.mix`.
     """
 
-    def __init__(self, mixer: LowRankMixer, rows: Tensor, modulation: Tensor | None = None) -> None:
+    def __init__(self, mixer: Mixer, rows: Tensor, modulation: Tensor | None = None) -> None:
         super().__init__(mixer.channels)
         self.mixer = mixer
         self.modulation = modulation
         with torch.no_grad():
-            self.held = mixer.prepare(rows)
+            self.held = mixer.prepare(rows) if isinstance(mixer, LowRankMixer) else None
 
     def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
         """What the nodes read when others have these features, ``[R, C]`` -> ``[R, C]``."""
+        if not isinstance(self.mixer, LowRankMixer):
+            return self.mixer.mix(rows, layout, self.modulation)
         z = self.mixer.compress(self.mixer.prepare(rows), layout)
         if self.modulation is not None:
             gain, shift = self.modulation[:, None].chunk(2, dim=-1)
@@ -51,14 +55,15 @@ class Mixing(LinearOperator):
 
     at given node features: how a small change of every node's features changes all nodes' results
     by way of the latents. How the change of a node alters what this node itself reads is left out:
-    it is no mixing. The rank is at most the number of the latents' entries, M C.
+    it is no mixing. The rank is at most the number of the latents' entries, M C. Full attention has
+    no latents; its derivative is taken whole.
 
     With measures w it is :math:`W^{1/2} U G V^T W^{-1/2}`, whose singular values are those between
     square-integrable fields on the domain; rows and columns of passive nodes are 0. Products with
     the matrix are two reverse-mode derivatives, for fused attention kernels have no forward mode.
 
     Args:
-        mixer: any of the family; a copy in float64 is used.
+        mixer: any; a copy in float64 is used.
         rows: ``[R, C]`` features that the mixer reads, sorted by graph.
         layout: the graphs.
         modulation: ``[B, 2 C]`` of the latents, see :meth:`LowRankMixer.mix`.
@@ -77,7 +82,7 @@ class Mixing(LinearOperator):
 
     def __init__(
         self,
-        mixer: LowRankMixer,
+        mixer: Mixer,
         rows: Tensor,
         layout: NodeLayout,
         modulation: Tensor | None = None,
@@ -88,8 +93,11 @@ class Mixing(LinearOperator):
         rows = rows.detach().to(torch.float64, copy=True)  # predict gives inference tensors
         if modulation is not None:
             modulation = modulation.detach().to(torch.float64, copy=True)
-        with torch.no_grad():
-            self.latent_entries = mixer.compress(mixer.prepare(rows), layout).numel()
+        self.limit = rows.numel()
+        if isinstance(mixer, LowRankMixer):
+            with torch.no_grad():
+                latents = mixer.compress(mixer.prepare(rows), layout)
+            self.limit = min(self.limit, latents.numel())
         self._linearise(ThroughLatents(mixer, rows, modulation), rows, layout)
         share = torch.ones(len(rows)) if layout.share is None else layout.share
         root = share.double().sqrt()[:, None]
@@ -133,20 +141,19 @@ class Mixing(LinearOperator):
             if value < 1:
                 raise ValueError(f"`{what}` is {value}, expected at least 1")
         size = self.shape[0]
-        limit = min(size, self.latent_entries)
         if 3 * count >= size:  # the whole matrix takes no more products
-            whole = Spectrum.of_matrix(name, self @ np.eye(size), limit)
+            whole = Spectrum.of_matrix(name, self @ np.eye(size), self.limit)
             squares = np.square(whole.values[count:])
-            return Spectrum(name, whole.values[:count], float(squares.sum()), limit)
+            return Spectrum(name, whole.values[:count], float(squares.sum()), self.limit)
         rng = np.random.default_rng(seed)
         _, values, right = svds(self, count, v0=rng.standard_normal(size))
         found = right[values > 0]
         rest = 0.0
-        if count < limit:
+        if count < self.limit:
             drawn = rng.standard_normal((size, probes))
             drawn -= found.T @ (found @ drawn)
             rest = float(np.square(self @ drawn).sum() / probes)
-        return Spectrum(name, np.sort(values)[::-1], rest, limit)
+        return Spectrum(name, np.sort(values)[::-1], rest, self.limit)
 
 
 def recorded(surrogate: Surrogate, data: Data) -> list[Mixing]:

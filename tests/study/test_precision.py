@@ -46,7 +46,7 @@ def test_gradients_that_are_no_numbers_deviate_without_bound():
 def test_sums_over_nodes_overflow_in_float16_and_means_do_not():
     """A slice of a quarter of 2^19 nodes sums to more than 65,504; LRSA's softmax has mass 1."""
     many = 2**19
-    assert sums_over("transolver", "float16", 2**12).deviation < 1e-2
+    assert sums_over("transolver", "float16", 2**17).deviation < 1e-2
     assert sums_over("transolver", "float16", many).deviation == math.inf
     assert sums_over("transolver", "float32", many).deviation < 1e-3
     assert sums_over("lrsa", "float16", many).deviation < 1e-1
@@ -57,7 +57,7 @@ def test_sums_over_nodes_overflow_in_float16_and_means_do_not():
 def test_every_mixer_has_a_row(mixer):
     row = sums_over(mixer, "bfloat16", 64)
     assert row.note == "" or math.isnan(row.deviation)
-    assert row.deviation < 0.2 or row.note
+    assert row.deviation < 0.2 or row.note == "not available: there are no latents"
 
 
 def test_a_training_in_float16_comes_near_that_in_float32():

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field
-from lrsa_geo.nn import LRSA, MIXERS, LinearAttention, NodeLayout
+from lrsa_geo.nn import LRSA, MIXERS, LinearAttention, LowRankMixer, NodeLayout
 from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import (
     Mixing,
@@ -32,6 +32,7 @@ from lrsa_geo.study import (
 )
 from lrsa_geo.train import ModelConfig, Surrogate
 
+LOW_RANK = [name for name, mixer in MIXERS.items() if issubclass(mixer, LowRankMixer)]
 X = midpoints(800)
 MEASURE = np.full(800, 1 / 800)
 
@@ -138,7 +139,7 @@ def nodes(measured: bool, count: int = 12) -> tuple[torch.Tensor, NodeLayout]:
 
 
 @pytest.mark.parametrize("measured", [False, True])
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", LOW_RANK)
 def test_products_without_a_matrix_are_those_with_it(name, measured):
     """The matrix by PyTorch, as the product of three derivatives: U G V^T."""
     mixer, (rows, layout) = mixer_of(name), nodes(measured)
@@ -168,6 +169,15 @@ def test_products_without_a_matrix_are_those_with_it(name, measured):
     assert spectrum.rest == pytest.approx(exact, rel=1.0, abs=1e-12)  # an estimate
     assert mixing.spectrum(96).norm == pytest.approx(np.linalg.norm(expected))
     assert np.linalg.matrix_rank(expected) <= spectrum.limit <= 96
+
+
+def test_full_attention_is_taken_whole():
+    mixer, (rows, layout) = mixer_of("full"), nodes(False)
+    whole = torch.autograd.functional.jacobian(lambda x: mixer(x, layout), rows)
+    expected = whole.reshape(96, 96).numpy()
+    mixing = Mixing(mixer, rows, layout)
+    np.testing.assert_allclose(mixing @ np.eye(96), expected, atol=1e-10)
+    assert mixing.spectrum(3).limit == 96
 
 
 def test_linear_attention_mixes_by_queries_and_keys():
