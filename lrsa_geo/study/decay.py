@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class DecayRow:
 class DecayStudy:
     """Which mixers are trained on which operators; see :class:`PeriodicKernel`.
 
-    Every model has one block, gets the same number of steps and sees the same inputs.
+    Every model gets the same number of steps and sees the same inputs.
 
     Args:
         rates: of the decay, from fast to slow.
@@ -100,16 +100,15 @@ class DecayStudy:
             for seed in self.seeds:
                 for name, (mixer, latents) in self.models().items():
                     row = self._row(kernel, rank, name, mixer, latents, seed)
-                    print(f"rate {rate:g}, rank {rank}, {name}, seed {seed}: {row.error:.4f}")
+                    found = f"{row.error:.4f}"
+                    print(f"rate {rate:g}, rank {rank}, {name}, seed {seed}: {found}", flush=True)
                     rows.append(row)
         return rows
 
     def _row(
         self, kernel: PeriodicKernel, rank: int, name: str, mixer: str, latents: int, seed: int
     ) -> DecayRow:
-        training = LineTraining(
-            self.training.steps, self.training.batch, self.training.learning_rate, seed
-        )
+        training = replace(self.training, seed=seed)
         model = line_model(mixer, latents, seed, self.channels, self.heads, self.depth)
         started = time.process_time()
         training.fit(model, kernel)
@@ -159,6 +158,8 @@ def errors_of(rows: Sequence[DecayRow], model: str, rate: float) -> np.ndarray:
 def not_enough(rows: Sequence[DecayRow], model: str) -> int | None:
     """The effective rank from which on a model is behind full attention in every seed.
 
+    A training that diverged is behind.
+
     Returns:
         The least such rank of those that were measured; None if the model is not behind at the
         slowest decay, or there is no full attention among the rows.
@@ -167,7 +168,7 @@ def not_enough(rows: Sequence[DecayRow], model: str) -> int | None:
     behind: int | None = None
     for rate in sorted(ranks):  # from slow to fast, as far as it is behind without a gap
         own, full = errors_of(rows, model, rate), errors_of(rows, REFERENCE, rate)
-        if len(own) != len(full) or not (own > full).all():
+        if len(own) != len(full) or not (np.isnan(own) | (own > full)).all():
             break
         behind = ranks[rate]
     return behind
@@ -197,12 +198,13 @@ def run_decay(study: DecayStudy, folder: Path) -> str:
 
 def _markdown(study: DecayStudy, rows: list[DecayRow]) -> str:
     training, models = study.training, study.models()
+    blocks = "one block" if study.depth == 1 else f"{study.depth} blocks"
     kernel = PeriodicKernel(study.rates[0], study.law)
     lines = [
         f"Shift and smoothing on a periodic line of {kernel.nodes} nodes, {kernel.modes} waves,"
         f" {study.law} decay of the singular values. {training.steps} steps of"
         f" {training.batch} inputs, learning rate {training.learning_rate:g}, {study.channels}"
-        f" channels, {study.heads} heads, {study.depth} block(s); seeds"
+        f" channels, {study.heads} heads, {blocks}; seeds"
         f" {', '.join(map(str, study.seeds))}. Relative L2 error, mean ± standard deviation over"
         " the seeds.",
         "",

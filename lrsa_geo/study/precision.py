@@ -261,22 +261,19 @@ def _markdown(study: PrecisionStudy, rows: list[PrecisionRow], sums: list[SumsRo
         )
     lines += markdown_rows(["mixer", "precision", "error", "gradients", "diverged"], table)
     if sums:
-        lines += ["", "Deviation of the latents from float64's on a graph of so many random nodes"]
-        lines[-1] += " (8 channels, one head, M = 4; inf: not numbers any more):"
-        table = [
-            [
-                mixer,
-                precision,
-                *(
-                    f"{r.deviation:.1e}"
-                    for r in sums
-                    if (r.mixer, r.precision) == (mixer, precision)
-                ),
-            ]
-            for mixer, precision in _by_kind(rows)
-        ]
-        lines += [
-            "",
-            *markdown_rows(["mixer", "precision", *(f"{n:,}" for n in study.nodes)], table),
-        ]
+        lines += ["", *_sums_table(study, sums)]
     return "\n".join([*lines, "", made_with()]) + "\n"
+
+
+def _sums_table(study: PrecisionStudy, sums: list[SumsRow]) -> list[str]:
+    table = []
+    for mixer in study.mixers:
+        for precision in study.precisions:
+            of_kind = [row for row in sums if (row.mixer, row.precision) == (mixer, precision)]
+            table.append([mixer, precision, *(f"{row.deviation:.1e}" for row in of_kind)])
+    return [
+        "Deviation of the latents from float64's on a graph of so many random nodes (8 channels,"
+        " one head, M = 4; inf: not numbers any more, nan: not available):",
+        "",
+        *markdown_rows(["mixer", "precision", *(f"{n:,}" for n in study.nodes)], table),
+    ]

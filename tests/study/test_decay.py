@@ -110,6 +110,8 @@ def test_low_rank_stops_being_enough_where_it_falls_behind_for_good():
     low = [row(rate, "lrsa", s, e[s]) for rate, e in errors.items() for s in (0, 1)]
     assert not_enough(full + low, "lrsa") == 25  # at rate 1 too, but not in between
     assert not_enough(low, "lrsa") is None  # nothing to hold it against
+    lost = [row(0.0, "lrsa", s, float("nan")) for s in (0, 1)]
+    assert not_enough(full + lost, "lrsa") == 25  # what diverged is behind
     good = [row(rate, "lrsa", s, 0.09) for rate in errors for s in (0, 1)]
     assert not_enough(full + good, "lrsa") is None
 
