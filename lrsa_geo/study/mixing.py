@@ -76,8 +76,9 @@ class Mixing(LinearOperator):
         >>> from lrsa_geo.nn import LRSA, NodeLayout
         >>> from lrsa_geo.study import Mixing
         >>> rows = torch.randn(30, 8)
-        >>> Mixing(LRSA(8, heads=2, num_latents=2), rows, NodeLayout.of(rows)).spectrum(20).rank(1)
-        16
+        >>> mixing = Mixing(LRSA(8, heads=2, num_latents=2), rows, NodeLayout.of(rows))
+        >>> mixing.shape, mixing.spectrum(count=5).limit
+        ((240, 240), 16)
     """
 
     def __init__(

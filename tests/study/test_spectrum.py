@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import inspect
 import math
 from pathlib import Path
@@ -35,6 +37,13 @@ from lrsa_geo.train import ModelConfig, Surrogate
 LOW_RANK = [name for name, mixer in MIXERS.items() if issubclass(mixer, LowRankMixer)]
 X = midpoints(800)
 MEASURE = np.full(800, 1 / 800)
+
+
+@pytest.mark.parametrize("module", ["line", "mixing", "spectrum"])
+def test_examples_run(module):
+    found = doctest.testmod(importlib.import_module(f"lrsa_geo.study.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def of(kernel: np.ndarray) -> np.ndarray:
