@@ -115,11 +115,11 @@ def _model(values: Any) -> tuple[list[Spectrum], str]:
     if not 0 <= number < len(store):
         raise ValueError(f"{file} has the graphs 0 to {len(store) - 1}, asked for is {number}")
     data = match_store(store, surrogate.signature.fields, truth=False)[number]
+    weighed = "by their measure" if surrogate.config.use_measure else "all alike"
     about = (
         f"Mixing of {values.what} ({surrogate.config.mixer}) on graph {number} of {file},"
         f" {len(data.pos)} nodes: the derivative of each mixer through its latents, nodes weighed"
-        " by their measure; what is not among the largest"
-        f" {values.count} singular values is estimated."
+        f" {weighed}; what is not among the largest {values.count} singular values is estimated."
     )
     return mixing_spectra(surrogate, data, values.count), about
 
