@@ -165,6 +165,7 @@ def _predict(argv: list[str]) -> None:
     surrogate = load_surrogate(Path(values.run))
     if graph_of_store:
         store = MeshStore(file)
+        store.verify()
         results = iter(
             [
                 predict_graph(

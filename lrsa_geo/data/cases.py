@@ -12,9 +12,13 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from lrsa_geo.data.store import MeshStore
+from lrsa_geo.mesh.fields import Fields
+
 MAX_CASES = 512  # that are kept with a model, evenly chosen
 MIN_CASES = 8  # fewer tell nothing of the distances among them
 FAR = 1.5  # times the largest distance between neighbours
+_SAME = 1e-4  # of a number's size: by which other units and rounding may change it
 _CONSTANT = 1e-6  # spread over size, below which a number counts as the same in all cases
 
 
@@ -64,32 +68,42 @@ class Cases:
     Attributes:
         graphs: their numbers in the store.
         rows: what :func:`describe_case` says of each.
+        relative_positions: positions were counted from their mean.
     """
 
     graphs: tuple[int, ...]
     rows: tuple[tuple[float, ...], ...]
+    relative_positions: bool = False
 
     @classmethod
-    def of(cls, graphs: Sequence[int], descriptions: Sequence[Tensor]) -> Cases:
-        """Those of some graphs."""
-        return cls(tuple(graphs), tuple(tuple(row.tolist()) for row in descriptions))
+    def of(
+        cls, graphs: Sequence[int], descriptions: Sequence[Tensor], *, relative_positions: bool
+    ) -> Cases:
+        """Those of some graphs, as :func:`describe_case` gives them."""
+        rows = tuple(tuple(row.tolist()) for row in descriptions)
+        return cls(tuple(graphs), rows, relative_positions)
 
     def some(self, most: int = MAX_CASES) -> Cases:
         """At most so many of them, evenly chosen, rounded to six digits: to be kept."""
         step = max(1, math.ceil(len(self.graphs) / most))
         rows = (tuple(float(f"{value:.6g}") for value in row) for row in self.rows[::step])
-        return Cases(self.graphs[::step], tuple(rows))
+        return Cases(self.graphs[::step], tuple(rows), self.relative_positions)
 
     @cached_property
     def _values(self) -> Tensor:
         return torch.tensor(self.rows, dtype=torch.float64)
 
     @cached_property
+    def _size(self) -> Tensor:
+        """Largest size of each number; 1 where it is 0."""
+        size = self._values.abs().amax(0)
+        return torch.where(size > 0, size, 1.0)
+
+    @cached_property
     def _scale(self) -> Tensor:
         values = self._values
-        spread, size = values.std(0, correction=0), values.abs().amax(0)
-        scale = torch.where(spread > _CONSTANT * size, spread, size)
-        return torch.where(scale > 0, scale, 1.0)
+        spread = values.std(0, correction=0)
+        return torch.where(spread > _CONSTANT * self._size, spread, self._size)
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -121,11 +135,33 @@ class Cases:
             f" {graph}, is {times} as far as any training case from its own nearest"
         )
 
+    def first_unlike(self, store: MeshStore, fields: Mapping[str, Fields]) -> int | None:
+        """Number of the first of these graphs that is another one in a store; None if none is.
+
+        Args:
+            store: it has a graph of each number.
+            fields: columns of ``x`` and ``cond`` that were described, as the store has them.
+        """
+        arrays = ["pos", *(array for array in ("x", "cond") if array in fields)]
+        for graph, row in zip(self.graphs, self._values, strict=True):
+            read = store.arrays_of(graph, arrays)
+            if not len(read["pos"]):
+                return graph
+            here = describe_case(read, relative_positions=self.relative_positions)
+            if len(here) != len(row) or ((here - row).abs() > _SAME * self._size).any():
+                return graph
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
-        return {"graphs": list(self.graphs), "rows": [list(row) for row in self.rows]}
+        return {
+            "graphs": list(self.graphs),
+            "rows": [list(row) for row in self.rows],
+            "relative_positions": self.relative_positions,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cases:
         """The inverse of :meth:`to_dict`."""
-        return cls(tuple(values["graphs"]), tuple(tuple(row) for row in values["rows"]))
+        rows = tuple(tuple(row) for row in values["rows"])
+        return cls(tuple(values["graphs"]), rows, values["relative_positions"])

@@ -103,6 +103,10 @@ def describe_mesh(path: str | Path, step: int = 0) -> str:
         kinds = Counter(mesh.cell_types.tolist())
         listed = ", ".join(f"{count:,} of VTK type {kind}" for kind, count in sorted(kinds.items()))
         lines.append(f"cells: {listed}")
+    elif "edge_index" in mesh:
+        lines.append(
+            f"no cells, but {mesh.num_edges // 2:,} edges, volumes and boundary of polyhedra"
+        )
     if Path(path).suffix.lower() in exodus.SUFFIXES:
         lines += exodus.contents(Path(path))
     for kind, fields in (("node", mesh.point_data), ("cell", mesh.cell_data)):

@@ -109,7 +109,9 @@ class Ranges:
                     found.append(f"{name} is {_span(here)}, in training {_span(of_training)}")
         if not found and self.cases is not None:
             told = {"pos": pos, **{a: data[a] for a in ("x", "cond") if getattr(self, a)}}
-            clause = self.cases.how_far(describe_case(told, relative_positions=not self.pos))
+            clause = self.cases.how_far(
+                describe_case(told, relative_positions=self.cases.relative_positions)
+            )
             found += [clause] if clause else []
         return found
 

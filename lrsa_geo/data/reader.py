@@ -40,7 +40,8 @@ class GraphReader:
     A name is that of a node field, or of a cell field, which is moved to the nodes by
     :func:`cell_to_node`; as an input it may also be ``boundary_distance``, ``boundary_offset`` or
     ``normal``, worked out from the cells. The graph gets ``measure`` of :class:`NodeMeasure` and,
-    if it has cells that can have a boundary, ``boundary`` of :class:`BoundaryNodes`.
+    if it has cells that can have a boundary, ``boundary`` of :class:`BoundaryNodes`. A mesh with
+    polyhedra brings both, and ``edge_index``, with it.
 
     Positions keep the precision of the file: far from the origin (map coordinates in metres have
     seven digits before the point) float32 would move nodes by decimetres. They are worked out
@@ -138,9 +139,14 @@ class GraphReader:
         data = MeshData(pos=mesh.pos)
         if mesh.get("cells") is not None:
             data.cells, data.cell_types = mesh.cells, mesh.cell_types
-        data.measure = NodeMeasure()(mesh).measure.float()
+        of_faces = mesh.get("edge_index") is not None  # polyhedra: there are no cells to ask
+        if of_faces:
+            data.edge_index = mesh.edge_index
+        data.measure = (mesh if of_faces else NodeMeasure()(mesh)).measure.float()
         if self.boundary:
             data.boundary = boundary_markers(mesh, self.boundary, where)
+        elif of_faces:
+            data.boundary = mesh.boundary
         elif may_have_boundary(mesh):
             data.boundary = BoundaryNodes()(mesh).boundary
         if self.inputs:
@@ -169,6 +175,7 @@ class GraphReader:
                 )
             bad = ~values.isfinite().all(1)
             is_of_cells = described.name not in mesh.point_data and described.name in mesh.cell_data
+            is_of_cells |= mesh.get("edge_index") is not None  # of polyhedra, it may have been
             if bad.any() and is_of_cells:
                 lonely = nodes_without_cells(mesh)
                 if geometry and lonely.any():

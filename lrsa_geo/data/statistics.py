@@ -133,4 +133,5 @@ class Statistics:
     @property
     def cases(self) -> Cases:
         """What each graph is like."""
-        return Cases.of(self._graphs, self._descriptions)
+        relative = self.relative_positions
+        return Cases.of(self._graphs, self._descriptions, relative_positions=relative)

@@ -56,10 +56,15 @@ def cell_to_node(data: Data, values: Tensor) -> Tensor:
 
 
 def nodes_without_cells(data: Data) -> Tensor:
-    """``[N] bool``: nodes that no cell holds; all of them in a point cloud."""
+    """``[N] bool``: nodes that no cell holds; all of them in a point cloud.
+
+    Of a mesh with polyhedra, which has edges instead of cells, those without an edge.
+    """
     held = np.zeros(len(data.pos), dtype=bool)
     cells, _ = table_of(data)
     held[cells[cells >= 0]] = True
+    if data.get("cells") is None and data.get("edge_index") is not None:
+        held[data.edge_index[0].cpu().numpy()] = True
     return torch.from_numpy(~held)
 
 

@@ -19,9 +19,8 @@ def check_cells(path: Path, number: int, nodes: np.ndarray, num_nodes: int) -> N
     """Refuse cells of an unknown VTK type or size, or that point at nodes which are not there."""
     if number == 42:
         raise MeshError(
-            f"{path}: has {len(nodes):,} polyhedra (VTK type 42), expected cells with a fixed"
-            " number of faces; split them into tetrahedra (ParaView: Tetrahedralize), or export"
-            " with the polyhedra decomposed"
+            f"{path}: has {len(nodes):,} polyhedra (VTK type 42) without faces; export them with"
+            " their faces, or split into tetrahedra (ParaView: Tetrahedralize)"
         )
     if not is_known(number):
         raise MeshError(

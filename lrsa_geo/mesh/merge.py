@@ -38,10 +38,15 @@ def merge_nodes(data: Data, tolerance: float, where: object = "mesh") -> MeshDat
         where: name of the mesh for messages.
 
     Raises:
-        MeshError: the tolerance is negative, or joins corners of one cell.
+        MeshError: the tolerance is negative, joins corners of one cell, or there are polyhedra.
     """
     if not tolerance >= 0:
         raise MeshError(f"{where}: merge_nodes is {tolerance}, expected a distance of 0 or more")
+    if data.get("edge_index") is not None and data.get("cells") is None:
+        raise MeshError(
+            f"{where}: nodes of a mesh with polyhedra are not merged; do it before (ParaView: Clean"
+            " to Grid; OpenFOAM: stitchMesh), or do without --merge-nodes"
+        )
     groups = groups_of_nodes(positions_of(data), tolerance)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     order = np.argsort(first)

@@ -4,8 +4,8 @@
 read through        extensions
 ==================  ===========================================================================
 this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.frd`` (CalculiX),
-                    ``.bdf .fem .nas`` (Nastran), ``.su2``
-meshio              ``.vtk .xdmf .xmf .med``
+                    ``.bdf .fem .nas`` (Nastran), ``.su2``, ``.med .rmed`` (Salome)
+meshio              ``.vtk .xdmf .xmf``
 netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
@@ -35,6 +35,7 @@ from lrsa_geo.mesh.cells import to_table
 from lrsa_geo.mesh.checks import check_cells, check_field, check_places
 from lrsa_geo.mesh.collapsed import has_collapsed, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.face_graph import face_graph
 from lrsa_geo.mesh.formats import NOT_READ, READERS, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
 
@@ -50,8 +51,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
 
     Args:
         path: file; its extension says the format.
-        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, EnSight,
-            OpenFOAM), -1 for the last.
+        step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, MED, CGNS,
+            EnSight, OpenFOAM), -1 for the last.
 
     Returns:
         A :class:`MeshData` with
@@ -66,6 +67,10 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
         Nodes and cells keep the order of the file; a cell with a node at two of its corners becomes
         what it is (a quad a triangle, a hexahedron a wedge). An STL has no nodes, so corners at
         exactly the same place become one.
+
+        A mesh with polyhedra has no ``cells``, but what its faces tell: ``edge_index``, ``measure``
+        and ``boundary``, with the fields of its cells averaged to the nodes
+        (:func:`~lrsa_geo.mesh.face_graph.face_graph`).
 
     A file may hold what a mesh does not, such as springs; that is left out with a warning.
 
@@ -142,6 +147,14 @@ def _to_data(path: Path, raw: RawMesh) -> Reading:
             f"{path}: {(~finite).sum():,} of {len(pos):,} nodes have coordinates that are NaN or"
             f" infinite, the first is node {finite.argmin()}; remove or repair them"
         )
+    num_cells = sum(len(nodes) for _, nodes in raw.blocks)
+    fields = {
+        "point_data": _tensors(path, "node", raw.point_data, len(pos)),
+        "cell_data": _tensors(path, "cell", raw.cell_data, num_cells),
+    }
+    if raw.faces is not None and pos.shape[1] == 3:
+        data, note = face_graph(path, raw, pos, fields)
+        return Reading(data, [*raw.notes, note])
     height, collapsed = 0.0, 0
     if pos.shape[1] == 3 and _is_plane(pos):
         height = float(np.abs(pos[:, 2]).max())
@@ -151,7 +164,6 @@ def _to_data(path: Path, raw: RawMesh) -> Reading:
     for number, nodes in blocks:
         check_cells(path, number, nodes, len(pos))
     check_places(path, blocks, pos)
-    num_cells = sum(len(nodes) for _, nodes in blocks)
     if num_cells:
         cells, cell_types = to_table(blocks)
         ends = np.cumsum([len(nodes) for _, nodes in blocks])
@@ -161,8 +173,7 @@ def _to_data(path: Path, raw: RawMesh) -> Reading:
             cells, cell_types, _ = resolve_collapsed(cells, cell_types)
             collapsed = int((cell_types != before).sum())
         data.cells, data.cell_types = torch.from_numpy(cells), torch.from_numpy(cell_types)
-    data.point_data = _tensors(path, "node", raw.point_data, len(pos))
-    data.cell_data = _tensors(path, "cell", raw.cell_data, num_cells)
+    data.point_data, data.cell_data = fields["point_data"], fields["cell_data"]
     return Reading(data, raw.notes, collapsed, height)
 
 

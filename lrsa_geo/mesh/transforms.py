@@ -42,7 +42,7 @@ class CellsToEdges(MeshTransform):
         if not len(cells):
             raise ValueError("the graph has no `cells`; use KNNEdges or RadiusEdges")
         pairs = mesh_edges(cells, cell_types, len(data.pos))
-        data.edge_index = _both_directions(pairs, len(data.pos))
+        data.edge_index = both_directions(pairs, len(data.pos))
         return data
 
 
@@ -99,7 +99,7 @@ class RadiusEdges(MeshTransform):
         # Nodes in the order of the tree: neighbours after each other, out of the cache.
         order = tree.indices
         pairs = cKDTree(pos[order]).query_pairs(self.radius, output_type="ndarray")
-        data.edge_index = _both_directions(order[pairs], len(pos))
+        data.edge_index = both_directions(order[pairs], len(pos))
         return data
 
 
@@ -233,13 +233,9 @@ def _neighbours(pos: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return distance[~itself].reshape(-1, k), number[~itself].reshape(-1, k)
 
 
-def _both_directions(pairs: np.ndarray, num_nodes: int) -> Tensor:
+def both_directions(pairs: np.ndarray, num_nodes: int) -> Tensor:
     """Pairs ``[E, 2]`` as ``edge_index [2, 2 E]``, by target, and by source where that is equal."""
     first, second = pairs.T
     key = np.concatenate([first * num_nodes + second, second * num_nodes + first])
     key.sort()
     return torch.from_numpy(np.stack(np.divmod(key, num_nodes))[::-1].copy())
-
-
-def _positions(data: Data) -> np.ndarray:
-    return positions_of(data)

@@ -26,7 +26,7 @@ def compress(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) 
     with i, j over the nodes of one graph and w their measures.
 
     Args:
-        queries: ``[M, H, d]``, the same for every graph.
+        queries: ``[M, H, d]``, the same for every graph, or ``[B, M, H, d]``.
         keys: ``[R, H, d]`` packed.
         values: ``[R, H, d]`` packed.
         layout: the graphs, with their measures.
@@ -34,13 +34,20 @@ def compress(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) 
     Returns:
         ``[B, M, H, d]``; zeros for a graph without mass.
     """
-    num_latents, heads, width = queries.shape
     latents = []
-    for group, k, v in zip(layout.groups, layout.split(keys), layout.split(values), strict=True):
+    of_graphs = queries.expand(layout.num_graphs, -1, -1, -1)
+    parts = zip(
+        layout.groups,
+        layout.split_graphs(of_graphs),
+        layout.split(keys),
+        layout.split(values),
+        strict=True,
+    )
+    for group, q, k, v in parts:
         if group.width == 0:
-            latents.append(values.new_zeros(group.num_graphs, num_latents, heads, width))
+            latents.append(torch.zeros_like(q, dtype=v.dtype))
             continue
-        q = queries.transpose(0, 1).expand(group.num_graphs, -1, -1, -1)
+        q = q.transpose(1, 2)
         bias = None if group.bias is None else group.bias.to(v.dtype)
         latents.append(attend(q, group.pad(k), group.pad(v), bias).transpose(1, 2))
     z = latents[0] if len(latents) == 1 else torch.cat(latents)

@@ -31,6 +31,9 @@ class OperatorConfig:
             names.
         mixer_options: further arguments of the mixer by name, such as {sharpness: 2.0}; see its
             class.
+        compress_once: one block, whose mixer compresses and reconstructs once; all of ``depth`` is
+            Transformer blocks on its latents (a latent neural operator, see CompressOnce). The
+            cost on the nodes does not grow with the depth.
         local: message passing in the blocks: "MeshConv", or the name of a convolution of
             torch_geometric.nn; null for none; in code also a class, factory or instance, see
             LocalLayer. The command line takes the edges of the cells, or those to the six nearest
@@ -52,6 +55,7 @@ class OperatorConfig:
     fourier_octaves: int | Literal["auto"] = 5
     mixer: str | Callable[..., nn.Module] = "lrsa"
     mixer_options: Mapping[str, Any] = field(default_factory=dict)
+    compress_once: bool = False
     local: str | nn.Module | Callable[..., nn.Module] | None = None
     local_blocks: Sequence[int] | None = None
     order: Order = "local-first"
@@ -72,6 +76,11 @@ class OperatorConfig:
         if not self.ffn_ratio > 0:
             raise ValueError(f"`ffn_ratio` is {self.ffn_ratio}, expected more than 0")
 
+    @property
+    def num_blocks(self) -> int:
+        """Blocks on the nodes."""
+        return 1 if self.compress_once else self.depth
+
     def blocks_with_local(self) -> set[int]:
         """Numbers of the blocks with message passing, counted from the front.
 
@@ -81,10 +90,10 @@ class OperatorConfig:
         if self.local is None:
             return set()
         if self.local_blocks is None:
-            return set(range(self.depth))
+            return set(range(self.num_blocks))
         if not self.local_blocks:
             raise ValueError("`local_blocks` names no block; `local` is None for none")
         for number in self.local_blocks:
-            if not -self.depth <= number < self.depth:
-                raise ValueError(f"`local_blocks` names block {number} of {self.depth}")
-        return {number % self.depth for number in self.local_blocks}
+            if not -self.num_blocks <= number < self.num_blocks:
+                raise ValueError(f"`local_blocks` names block {number} of {self.num_blocks}")
+        return {number % self.num_blocks for number in self.local_blocks}

@@ -16,7 +16,7 @@ from lrsa_geo.nn.config import OperatorConfig
 from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.layout import GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
-from lrsa_geo.nn.mixers import MIXERS, Mixer
+from lrsa_geo.nn.mixers import MIXERS, CompressOnce, LowRankMixer, Mixer
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, modulate, reset_children
 from lrsa_geo.nn.registry import build
 
@@ -70,7 +70,7 @@ class GeometryOperator(nn.Module):
     ) -> None:
         super().__init__()
         config = replace(config or OperatorConfig(), **changes)
-        channels, depth = config.channels, config.depth
+        channels, depth = config.channels, config.num_blocks
         with_local = config.blocks_with_local()
         if config.mixer == "none" and len(with_local) < depth:
             raise ValueError(
@@ -224,6 +224,8 @@ class GeometryOperator(nn.Module):
 def _make_mixer(config: OperatorConfig) -> Mixer | None:
     kind = config.mixer
     if isinstance(kind, str):
+        if kind == "none" and config.compress_once:
+            raise ValueError("`compress_once` compresses by a mixer, and `mixer` is 'none'")
         if kind == "none":
             return None
         if kind not in MIXERS:
@@ -234,4 +236,11 @@ def _make_mixer(config: OperatorConfig) -> Mixer | None:
     mixer = build(kind, sizes, "mixer", config.mixer_options)
     if not isinstance(mixer, Mixer):
         raise ValueError(f"`mixer` makes a {type(mixer).__name__}, expected a Mixer")
-    return mixer
+    if not config.compress_once:
+        return mixer
+    if not isinstance(mixer, LowRankMixer):
+        raise ValueError(
+            f"`compress_once` works on latents, and {type(mixer).__name__} is no LowRankMixer;"
+            " choose another `mixer`"
+        )
+    return CompressOnce(mixer, config.heads, config.depth, config.ffn_ratio)

@@ -48,7 +48,8 @@ class Baselines:
         self.by_node = self._have_one_mesh()
         self._mean = surrogate.normalizer.y.shift.cpu()
         described = [self._described(graph) for graph in self.train]
-        self._cases = Cases.of(self.train, described)
+        relative = surrogate.config.relative_positions
+        self._cases = Cases.of(self.train, described, relative_positions=relative)
         if self.by_node:
             self._mean = self._mean_at_nodes()
 

@@ -44,7 +44,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the run has no model and no checkpoint.
-        MismatchError: the store lacks a field of the model.
+        MismatchError: the store lacks a field of the model, or holds other graphs.
     """
     run = Run(folder)
     surrogate = load_surrogate(folder)
@@ -52,6 +52,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{run.path} is no run folder: it has no config.yaml")
     config = load_config(run.config)
     store = match_store(prepare_store(config.data), surrogate.signature.fields)
+    surrogate.signature.check_graphs(store)
     objective = surrogate.objective(config.objective)
     arrays = surrogate.arrays + objective.arrays
     loaders = StoreDataModule(

@@ -108,6 +108,7 @@ class _Training:
         else:  # the store may have been made anew meanwhile, with other columns
             self.surrogate = Surrogate.like(kept)
             store = match_store(store, self.surrogate.signature.fields)
+            self.surrogate.signature.check_graphs(store)
         self.module = SurrogateModule(self.surrogate, config.optim, config.objective)
         self.module.new_optimizer()
         arrays = self.surrogate.arrays + self.module.objective.arrays

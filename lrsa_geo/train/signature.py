@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lrsa_geo.data import GraphReader, MeshStore, Ranges
+from lrsa_geo.data import GraphReader, MeshStore, MismatchError, Ranges
 from lrsa_geo.mesh import Field, Fields
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Signature:
         reader: how a mesh file becomes a graph like those of the training: time step, field of the
             markers.
         ranges: what the training graphs spanned; None in models that did not note it.
+        num_graphs: of the store that it was trained on; 0 in models that did not note it.
     """
 
     pos_dim: int
@@ -32,6 +33,7 @@ class Signature:
     num_markers: int = 0
     reader: GraphReader = READER
     ranges: Ranges | None = None
+    num_graphs: int = 0
 
     @classmethod
     def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
@@ -42,7 +44,31 @@ class Signature:
         read = ("x", "y", "cond") if model.use_features else ("y", "cond")
         fields = {array: f for array, f in store.fields.items() if array in read}
         pos_dim = store[0].pos.shape[1]
-        return cls(pos_dim, fields, markers, store.reader or READER)
+        reader = store.reader or READER
+        return cls(pos_dim, fields, markers, reader, num_graphs=len(store))
+
+    def check_graphs(self, store: MeshStore) -> None:
+        """Refuse a store whose graphs are not those of the training, by their meshes and inputs.
+
+        Args:
+            store: with the columns of the model.
+
+        Raises:
+            MismatchError: the message names a graph that differs.
+        """
+        if not self.num_graphs or self.ranges is None or self.ranges.cases is None:
+            return  # an older model
+        found = f"{len(store):,} graphs, it had {self.num_graphs:,}"
+        if len(store) == self.num_graphs:
+            other = self.ranges.cases.first_unlike(store, self.fields)
+            if other is None:
+                return
+            found = f"another graph {other}"
+        raise MismatchError(
+            f"{store.path}: is not the store that this run was trained on (it has {found}), so its"
+            " test graphs may be among those of the training; put the old one back, start a new"
+            " run, or use `lrsa-geo predict`"
+        )
 
     def reader_of(self, step: int | None = None) -> GraphReader:
         """Reads what the surrogate reads; at another time step if one is given."""
@@ -64,6 +90,7 @@ class Signature:
             "reader": self.reader.to_dict(),
             "fields": {a: [f.to_dict() for f in fields] for a, fields in self.fields.items()},
             **({} if self.ranges is None else {"ranges": self.ranges.to_dict()}),
+            **({"num_graphs": self.num_graphs} if self.num_graphs else {}),
         }
 
     @classmethod
@@ -76,4 +103,5 @@ class Signature:
         old = {"boundary": values.get("marker_field", "boundary")}  # of version 1
         reader = GraphReader.from_dict(values.get("reader", old))
         ranges = Ranges.from_dict(values["ranges"]) if "ranges" in values else None
-        return cls(values["pos_dim"], fields, values["num_markers"], reader, ranges)
+        count = values.get("num_graphs", 0)
+        return cls(values["pos_dim"], fields, values["num_markers"], reader, ranges, count)

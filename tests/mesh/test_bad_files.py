@@ -298,6 +298,7 @@ def test_crash_and_hang_of_vtk_are_errors(tmp_path, monkeypatch):
     """VTK's own readers run in a process of their own."""
     pytest.importorskip("pyvista")
     (tmp_path / "a.foam").touch()
+    (tmp_path / "constant" / "polyMesh").mkdir(parents=True)
     child = tmp_path / "child.py"
     child.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     monkeypatch.setattr(vtk_process.vtk_child, "__file__", str(child))

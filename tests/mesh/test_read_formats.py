@@ -199,6 +199,7 @@ def test_legacy_vtk_beyond_meshio(tmp_path, kind):
 
 def test_what_takes_pyvista_says_so_without_it(tmp_path, monkeypatch):
     (tmp_path / "a.foam").touch()
+    (tmp_path / "constant" / "polyMesh").mkdir(parents=True)
     monkeypatch.setattr(vtk_process.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MeshError, match=r"a\.foam.*lrsa_geo\[viz\]"):
         read_mesh(tmp_path / "a.foam")

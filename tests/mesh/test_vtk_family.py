@@ -1,7 +1,7 @@
 """What VTK itself reads of its own formats, and series of XDMF.
 
 Kinds: images, rectilinear and structured grids, collections of steps, pieces with ghost cells,
-blocks that lack a field, VTKHDF; polyhedra; legacy files with voxels, strips and poly-lines. XDMF:
+blocks that lack a field, VTKHDF; legacy files with voxels, strips and poly-lines. XDMF:
 meshes that move, functions in several series, series that differ in steps, times or meshes,
 checkpoints; mixed meshes with points, lines and cells of order 2 are written and read back, or
 refused by name.
@@ -59,6 +59,10 @@ def test_a_collection_of_steps(tmp_path):
     (tmp_path / "s1.vtu").unlink()
     with pytest.raises(MeshError, match=r"a\.pvd"):
         read_mesh(tmp_path / "a.pvd", 1)
+    empty = '<?xml version="1.0"?><VTKFile type="Collection"><Collection></Collection></VTKFile>'
+    (tmp_path / "a.pvd").write_text(empty)
+    with pytest.raises(MeshError, match=r"a\.pvd.*lists no data set"):
+        read_mesh(tmp_path / "a.pvd")
 
 
 def test_pieces_without_their_ghosts(tmp_path):
@@ -131,27 +135,6 @@ def test_legacy_files_with_rare_cells(tmp_path, kind, binary):
     grid.cell_data["c"] = np.arange(2.0)
     grid.save(tmp_path / "a.vtk", binary=binary)
     assert_same_as_vtk(read_mesh(tmp_path / "a.vtk"), pv.read(tmp_path / "a.vtk"))
-
-
-CUBE_OF_FACES = [6, *(4, 0, 1, 3, 2), *(4, 4, 5, 7, 6), *(4, 0, 1, 5, 4), *(4, 1, 3, 7, 5)]
-CUBE_OF_FACES += [*(4, 3, 2, 6, 7), *(4, 2, 0, 4, 6)]
-
-
-@pytest.mark.parametrize("suffix", [".vtu", ".vtk", ".vtkhdf"])
-def test_polyhedra_are_refused_by_name(tmp_path, suffix):
-    vtk = pytest.importorskip("vtk")
-    points = image().points[[0, 1, 3, 4, 12, 13, 15, 16]]
-    grid = pv.UnstructuredGrid([len(CUBE_OF_FACES), *CUBE_OF_FACES], [42], points)
-    path = tmp_path / f"a{suffix}"
-    if suffix == ".vtkhdf":
-        writer = vtk.vtkHDFWriter()
-        writer.SetInputData(grid)
-        writer.SetFileName(str(path))
-        writer.Write()
-    else:
-        grid.save(path)
-    with pytest.raises(MeshError, match=rf"a\{suffix}: has 1 polyhedra .*Tetrahedralize"):
-        read_mesh(path)
 
 
 # --- XDMF ----------------------------------------------------------------------------------------

@@ -61,11 +61,12 @@ def layers() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
         "GATv2Conv": lambda x, p, w: gat(x, p, EdgeLayout(EDGES, p, w)),
         "FourierEncoding": lambda x, p, w: encode(p),
     }
-    for name, mixer in MIXERS.items():
+    on_meshes = {name: mixer for name, mixer in MIXERS.items() if name != "spectral"}
+    for name, mixer in on_meshes.items():
         sizes = {"channels": CHANNELS, "heads": 2, "num_latents": 3}
         block = used(MixerBlock(CHANNELS, build(mixer, sizes, "mixer")))
         functions[name] = lambda x, p, w, block=block: block(x, BATCH, measure=w)
-    for name in (*MIXERS, "none"):
+    for name in (*on_meshes, "none"):
         sizes = {"channels": 6, "depth": 2, "heads": 2, "num_latents": 3, "fourier_octaves": 1}
         model = used(
             GeometryOperator(

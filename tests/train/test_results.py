@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import meshio
 import numpy as np
 import pytest
@@ -127,6 +128,35 @@ def test_evaluate_and_resume_match_a_store_that_was_made_anew(own, tmp_path, mon
     assert main([*resume, "4"]) == 1
     assert main(["evaluate", "run"]) == 1
     assert capsys.readouterr().err.count("no input 'rho'") == 2
+
+
+@pytest.mark.parametrize("change", ["other", "order", "fewer"])
+def test_a_store_of_other_graphs_is_no_test_set(own, tmp_path, monkeypatch, capsys, change):
+    """Its split leaves other graphs out than the training did."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(own / "s.h5", "s.h5")
+    assert main(["train", "s.h5", "--run", "run", *SMALL]) == 0
+    old = MeshStore("s.h5")
+    graphs = [old[i] for i in range(len(old))]
+    if change == "other":
+        graphs[2].x = graphs[2].x * 1.01
+    graphs = {"other": graphs, "order": graphs[::-1], "fewer": graphs[1:]}[change]
+    MeshStore.write("new.h5", graphs, old.fields, old.provenance)
+    Path("new.h5").replace("s.h5")
+    capsys.readouterr()
+    assert main(["evaluate", "run"]) == 1
+    resume = ["train", "s.h5", "--run", "run", "--resume", "--trainer.max_epochs", "3"]
+    assert main(resume) == 1
+    assert capsys.readouterr().err.count("s.h5: is not the store that this run was trained on") == 2
+
+
+def test_a_graph_of_a_damaged_store_is_not_predicted(here, capsys):
+    shutil.copy(here / "s.h5", "s.h5")
+    with h5py.File("s.h5", "r+") as file:
+        file["node/y"][3] += 1
+    assert main(["predict", str(here / "run"), "s.h5:0", "-o", "out"]) == 1
+    assert "s.h5: contents have SHA-256" in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def test_a_prediction_replaces_an_older_one(here):

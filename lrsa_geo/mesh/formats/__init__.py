@@ -5,6 +5,7 @@ from __future__ import annotations
 from lrsa_geo.mesh.formats import (
     abaqus,
     exodus,
+    foam,
     frd,
     hdf5,
     med,
@@ -45,7 +46,7 @@ READERS: dict[str, Format] = {
     ".case": Format(read_with_vtk),
     **dict.fromkeys((".pvd", ".pvtu", ".pvtp", ".pvti", ".pvtr", ".pvts"), Format(read_with_vtk)),
     **dict.fromkeys((".vti", ".vtr", ".vts", ".vtm", ".vtkhdf"), Format(read_with_vtk)),
-    ".foam": Format(read_with_vtk, may_be_empty=True),
+    ".foam": Format(read_with_vtk, foam.check, may_be_empty=True),
     ".npz": Format(point_clouds.read_npz, point_clouds.check_zip),
     ".csv": Format(point_clouds.read_csv),
     ".xyz": Format(point_clouds.read_xyz),
@@ -76,6 +77,7 @@ NOT_READ: dict[str, str] = {
     **dict.fromkeys((".h5", ".hdf", ".hdf5"), _HDF5),
     ".mat": "is of MATLAB; save pos [N, D] and the fields there and convert them to .npz",
     ".npy": "is one array; put pos [N, D] and the fields into an .npz",
+    ".series": "lists the files of a series; give one of these",
     ".dae": "is a scene; save the surface as .ply, .obj or .glb",
 }
 """Extensions that are known but not read -> what they are and what to do."""

@@ -17,7 +17,7 @@ _LINES = {2: 3, 3: 21}
 NODES = {10: 4, 14: 5, 13: 6, 12: 8, 24: 10, 27: 13, 26: 15, 25: 20}
 NODES |= {5: 3, 9: 4, 22: 6, 23: 8, 28: 9, 3: 2, 21: 3}
 _FAMILIES: list[tuple[str, dict[int, int]]] = [
-    (r"(?:D?C?C3D|AC3D|EC3D|FC3D|Q3D|COH3D|SC|CSS|CCL)(\d+)", _SOLIDS),
+    (r"(?:D?C?C3D|AC3D|EC3D|FC3D|F3D|Q3D|COH3D|SC|CSS|CCL)(\d+)", _SOLIDS),
     (r"(?:CPS|CPE|CPEG|CAX|CGAX|M3D|SFM3D|D?C?C2D|DC?CAX|AC2D|ACAX|COH2D|COHAX)(\d+)", _FLAT),
     (r"(?:S|DS|R3D)(\d)", _FLAT),
     (r"STRI(3|6)5?", _FLAT),

@@ -19,6 +19,7 @@ import numpy as np
 
 from lrsa_geo.mesh.cells import Blocks
 from lrsa_geo.mesh.errors import MeshError
+from lrsa_geo.mesh.polyhedra import Faces
 
 DEFLATE_RATIO = 1032  # zlib cannot compress better than that
 
@@ -27,7 +28,8 @@ DEFLATE_RATIO = 1032  # zlib cannot compress better than that
 class RawMesh:
     """What a file holds: positions ``[N, 2 or 3]``, blocks of cells, arrays on nodes and cells.
 
-    ``notes`` say what of the file is left out, such as springs beside solids.
+    ``notes`` say what of the file is left out, such as springs beside solids. ``faces`` are those
+    of the cells of type 42, polyhedra, if there are any; their blocks hold the nodes of each.
     """
 
     pos: np.ndarray
@@ -35,6 +37,7 @@ class RawMesh:
     point_data: dict[str, np.ndarray] = field(default_factory=dict)
     cell_data: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    faces: Faces | None = None
 
 
 Reader = Callable[[Path, int], RawMesh]

@@ -15,13 +15,17 @@ import numpy as np
 
 from lrsa_geo.mesh.cells import blocks_from_offsets
 from lrsa_geo.mesh.formats.base import RawMesh
+from lrsa_geo.mesh.polyhedra import Faces
+
+_FACES = ("faces", "face_starts", "cell_faces", "cell_face_starts")
 
 
 def read_in_child(program: str, path: Path, step: int, seconds: float, who: str) -> RawMesh:
     """Run ``program PATH STEP OUT.npz`` and take what it leaves.
 
     Its arrays are ``pos, types, starts, nodes``; ``p:NAME`` and ``c:NAME`` for the fields of nodes
-    and cells; perhaps ``notes``, lines about what was left out.
+    and cells; perhaps ``notes``, lines about what was left out, and ``faces, face_starts,
+    cell_faces, cell_face_starts``, the faces of polyhedra as :meth:`Faces.of_cells` takes them.
 
     Args:
         program: file of the program.
@@ -53,4 +57,5 @@ def read_in_child(program: str, path: Path, step: int, seconds: float, who: str)
         {name[2:]: values for name, values in arrays.items() if name.startswith("p:")},
         {name[2:]: values for name, values in arrays.items() if name.startswith("c:")},
         [str(note) for note in arrays.get("notes", ())],
+        Faces.of_cells(*(arrays[name] for name in _FACES)) if _FACES[0] in arrays else None,
     )

@@ -66,8 +66,14 @@ def read(path: Path, step: int) -> RawMesh:
     chosen = list(steps.values())[step] if steps else []
     names = [_name(section) for section in chosen]
     check_names(path, "fields", names)
+    lost = 0
     for name, section in zip(names, chosen, strict=True):
-        raw.point_data[name] = _values(path, section, numbers[order], order)
+        raw.point_data[name], others = _values(path, section, numbers[order], order)
+        lost = max(lost, others)
+    if lost:
+        raw.notes.append(
+            f"results at {lost:,} nodes that are not of the mesh (networks) are left out"
+        )
     return raw
 
 
@@ -81,7 +87,10 @@ def _sorted_sections(path: Path) -> tuple[_Section, _Section | None, list[_Secti
             if section.head.strip().startswith(kind):
                 those.append(section)
     if not found["2C"]:
-        raise MeshError(f"{path}: has no block of nodes (2C); is it a result file of CalculiX?")
+        raise MeshError(
+            f"{path}: has no block of nodes (2C); let the deck write results (*NODE FILE, *EL"
+            " FILE), or check that it is a result file of CalculiX"
+        )
     if len(found["2C"]) > 1 or len(found["3C"]) > 1:
         raise MeshError(
             f"{path}: has several blocks of nodes or elements, expected one of each; write every"
@@ -193,8 +202,10 @@ def _name(section: _Section) -> str:
     return head[5:13].strip()
 
 
-def _values(path: Path, section: _Section, numbers: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """``[N, C]``, NaN at nodes that the block does not have."""
+def _values(
+    path: Path, section: _Section, numbers: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """``[N, C]``, NaN at nodes that the block does not have; and at how many others it has some."""
     width = {"0": 5, "1": 10}.get(section.head.split()[-1])
     if width is None:
         raise MeshError(
@@ -230,5 +241,6 @@ def _values(path: Path, section: _Section, numbers: np.ndarray, order: np.ndarra
         _columns(part, 3 + width, _VALUE, min(per_line, count - per_line * i))
         for i, part in enumerate(parts)
     ]
-    found[_rows_of(numbers, order, held, path)] = np.concatenate(columns, axis=1)
-    return found
+    of_mesh = np.isin(held, numbers)
+    found[_rows_of(numbers, order, held[of_mesh], path)] = np.concatenate(columns, axis=1)[of_mesh]
+    return found, int((~of_mesh).sum())

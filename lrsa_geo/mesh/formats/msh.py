@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import mmap
 import re
 import tempfile
 from pathlib import Path
@@ -59,8 +60,20 @@ def check(path: Path) -> None:
     """Sections that are closed, what they declare, and names of fields."""
     with mapped(path) as text:
         version = re.search(rb"\$MeshFormat\s*\n\s*([\d.]+)\s+([01])\s", text)
+        if version is None and (first := _VERSION_1.match(text)) is not None:
+            _check_version_1(path, text, first)
+            return
         if version is None:
-            raise MeshError(f"{path}: no Gmsh $MeshFormat section; is it a Gmsh mesh?")
+            of_fluent = re.match(rb"\s*\((?:0|1|2)\s", text) is not None
+            raise MeshError(
+                f"{path}: no Gmsh $MeshFormat section; "
+                + (
+                    "it looks like a mesh of Fluent: export CGNS or EnSight there, or open it in"
+                    " ParaView and save as VTU"
+                    if of_fluent
+                    else "is it a Gmsh mesh? If another program made it, save as VTU, MED or CGNS"
+                )
+            )
         names = []
         for section in re.finditer(rb"^\$(?!End)(\w+)[ \t\r]*\n", text, re.MULTILINE):
             kind = section[1].decode()
@@ -76,6 +89,20 @@ def check(path: Path) -> None:
                 step = f" at step {int(name[2])}"
                 names.append(f"{kind} {name[1].decode(errors='replace')}{step}")
         check_names(path, "fields", names)
+
+
+_VERSION_1 = re.compile(rb"\s*\$NOD\s+(\d+)\s")
+
+
+def _check_version_1(path: Path, text: mmap.mmap, nodes: re.Match[bytes]) -> None:
+    """Sections of Gmsh before version 2."""
+    elements = re.search(rb"\$ENDNOD\s+\$ELM\s+(\d+)\s", text)
+    if elements is None or text.find(b"$ENDELM", elements.end()) < 0:
+        raise MeshError(
+            f"{path}: section $NOD or $ELM is not closed; the file is truncated: copy or export it"
+            " again"
+        )
+    check_counts(path, [("nodes", int(nodes[1])), ("elements", int(elements[1]))])
 
 
 _GROUPS = (b"752", b"2417", b"2429", b"2430", b"2432", b"2435", b"2452", b"2467", b"2477")

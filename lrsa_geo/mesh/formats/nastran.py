@@ -61,10 +61,26 @@ class _Deck:
         self.is_finished = False
         for fields in _cards(self.bulk_lines()):
             self.take(fields[0].rstrip("*").upper(), fields)
-        if not self.is_finished:
+        if not self.is_finished and not self.has_what_pynastran_counts():
             raise MeshError(
-                f"{path}: has no ENDDATA; the file is truncated: copy or export it again"
+                f"{path}: has no ENDDATA; the file is truncated: copy or export it again, or add"
+                " ENDDATA as its last line if you know that it is whole"
             )
+
+    def has_what_pynastran_counts(self) -> bool:
+        """Whether it is a deck without ENDDATA, as pyNastran writes it, that is there in full.
+
+        Its first lines say how many nodes and elements follow; local systems, which come last and
+        are not counted, may not be in it.
+        """
+        head = self.path.read_bytes()[:1000].decode(errors="replace")
+        counts = dict(re.findall(r"^\$pyNastran: (\w+)=(\w+)", head, re.MULTILINE))
+        if counts.get("punch") != "True" or self.systems or self.frames:
+            return False
+        elements = len(self.cells) + self.left_out.total()
+        return counts.get("nnodes") == str(len(self.grids)) and elements >= int(
+            counts.get("nelements", 1 << 60)
+        )
 
     def bulk_lines(self) -> Iterator[str]:
         lines = list(_lines(self.path, self.path.parent))

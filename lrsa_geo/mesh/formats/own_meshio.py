@@ -61,7 +61,6 @@ def _load() -> None:
     dimensions.update({"poly_vertex": 0, "poly_line": 1, "triangle_strip": 2})
     med = {"QU9": "quad9", "TR7": "triangle7", "H27": "hexahedron27", "P18": "wedge18"}
     module("med._med").med_to_meshio_type.update(med)
-    module("med._med")._read_families = lambda families: {}  # names, which it demands of each
     module("xdmf.main").translate_mixed_cells = _mixed_cells
     vtk = module("_vtk_common")
     vtk.vtk_to_meshio_type.setdefault(11, "voxel")

@@ -16,7 +16,7 @@ _GIB = 1 << 30
 
 
 def main(path: str, step: int, out: str) -> None:
-    """Write the arrays ``pos, types, starts, nodes``, and ``p:NAME``, ``c:NAME`` for the fields."""
+    """Write ``pos, types, starts, nodes``, ``p:NAME``, ``c:NAME``, and the faces of polyhedra."""
     import numpy as np
     import pyvista
 
@@ -33,6 +33,11 @@ def main(path: str, step: int, out: str) -> None:
         **{f"p:{name}": values for name, values in grid.point_data.items()},
         **{f"c:{name}": values for name, values in grid.cell_data.items()},
     }
+    if 42 in grid.celltypes:
+        arrays["faces"] = grid.polyhedron_face_connectivity
+        arrays["face_starts"] = grid.polyhedron_face_offsets
+        arrays["cell_faces"] = grid.polyhedron_face_location_connectivity
+        arrays["cell_face_starts"] = grid.polyhedron_face_location_offsets
     np.savez(out, **arrays)
 
 
@@ -55,25 +60,38 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
         plain.SetFileName(path)
         plain.Update()
         return _without_ghosts(pyvista.wrap(plain.GetOutput()).cast_to_unstructured_grid())
-    reader = pyvista.get_reader(path)
+    try:
+        reader = pyvista.get_reader(path)
+    except IndexError:  # of a collection
+        sys.exit("lists no data set, so it holds no mesh: write the results again")
     is_hdf = hasattr(reader.reader, "SetStep")
     if is_hdf:
         reader.reader.UpdateInformation()
         steps = reader.reader.GetNumberOfSteps() or 1
     else:
-        times = isinstance(reader, pyvista.TimeReader)
-        steps = (reader.number_time_points if times else 0) or 1
+        times = reader.time_values if isinstance(reader, pyvista.TimeReader) else _times(reader)
+        steps = len(times) or 1
     if not -steps <= step < steps:
         sys.exit(f"has the steps 0 to {steps - 1}, got `step` {step}")
     if is_hdf:
         reader.reader.SetStep(step % steps)
-    elif steps > 1:
+    elif isinstance(reader, pyvista.TimeReader) and steps > 1:
         reader.set_active_time_point(step % steps)
+    elif steps > 1:
+        reader.reader.UpdateTimeStep(times[step % steps])
     grid = reader.read()
     if isinstance(grid, pyvista.MultiBlock):
         names = grid.keys()  # OpenFOAM's volume is wanted without its patches
         grid = grid["internalMesh"] if "internalMesh" in names else _joined(pyvista, grid)
     return _without_ghosts(grid.cast_to_unstructured_grid())
+
+
+def _times(reader: Any) -> Any:
+    """Times of a reader for which pyvista knows none, such as that of CGNS."""
+    reader.reader.UpdateInformation()
+    key = reader.reader.GetExecutive().TIME_STEPS()
+    about = reader.reader.GetOutputInformation(0)
+    return about.Get(key) or () if about.Has(key) else ()
 
 
 def _without_ghosts(grid: Any) -> Any:

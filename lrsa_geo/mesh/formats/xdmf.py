@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+import h5py
 import numpy as np
 
 from lrsa_geo.mesh.errors import MeshError
@@ -23,9 +24,12 @@ from lrsa_geo.mesh.formats.base import (
     referred_by,
 )
 from lrsa_geo.mesh.formats.hdf5 import check_hdf5
+from lrsa_geo.mesh.formats.xdmf_checkpoint import add_function, check_function, is_function
 
 _meshio = own_meshio.module("xdmf")
 _read_one_step = own_meshio.reader("xdmf")
+# What meshio takes for something else, or stumbles over.
+_BEYOND_MESHIO = re.compile(rb'"(?:Temporal|Binary|FiniteElementFunction|PolyLine)"|:include')
 _INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 
 
@@ -35,13 +39,6 @@ def check(path: Path) -> None:
     for grid in tree.iter("Grid"):
         fields = [f"{a.get('Center')} {a.get('Name')}" for a in grid.findall("Attribute")]
         check_names(path, "fields", fields)
-    for attribute in tree.iter("Attribute"):
-        if attribute.get("ItemType") == "FiniteElementFunction":
-            raise MeshError(
-                f"{path}: field '{attribute.get('Name')}' is a checkpoint of finite element"
-                " coefficients, which are not values at nodes; write the function itself"
-                " (`XDMFFile.write`, or VTU)"
-            )
     _refuse_what_is_not_read(path, tree.getroot())
     for item in tree.iter("DataItem"):
         text = (item.text or "").strip()
@@ -52,9 +49,19 @@ def check(path: Path) -> None:
                 check_file(file)
                 if kind == "HDF":
                     check_hdf5(file)
+                    _check_array(file, text.partition(":")[2])
         elif kind == "XML" and item.get("Dimensions"):
             values = int(np.prod([float(n) for n in item.get("Dimensions", "").split()]))
             check_counts(path, [("values in a DataItem", values)])
+
+
+def _check_array(path: Path, name: str) -> None:
+    with h5py.File(path, "r") as file:
+        if name not in file:
+            raise MeshError(
+                f"{path}: has no array '{name}'; it is of another run or damaged: copy both files"
+                " again"
+            )
 
 
 def _refuse_what_is_not_read(path: Path, root: Element) -> None:
@@ -76,7 +83,9 @@ def _refuse_what_is_not_read(path: Path, root: Element) -> None:
         if kind.upper() not in ("XY", "XYZ"):
             raise MeshError(f"{path}: has the geometry '{kind}', expected XY or XYZ{remedy}")
     for field in root.iter("Attribute"):
-        if (center := field.get("Center", "Node")) not in ("Node", "Cell"):
+        if is_function(field):
+            check_function(path, field)
+        elif (center := field.get("Center", "Node")) not in ("Node", "Cell"):
             raise MeshError(
                 f"{path}: field '{field.get('Name')}' has a value for each {center.lower()},"
                 " expected Node or Cell; leave it out"
@@ -100,17 +109,43 @@ def _refuse_what_is_not_read(path: Path, root: Element) -> None:
                 f"{path}: holds a mesh in several grids, which are not joined; merge them in"
                 " ParaView (Merge Blocks) and save as VTU"
             )
+    meshes = [g.get("Name") for g in root.iterfind("Domain/Grid") if g.find("Geometry") is not None]
+    if len(meshes) > 1:
+        raise MeshError(
+            f"{path}: holds several meshes ({', '.join(map(str, meshes))}), which are not joined;"
+            " write each to a file of its own"
+        )
 
 
 def read(path: Path, step: int) -> RawMesh:
     """Read one step, with the mesh of that step and the fields of all collections."""
     text = path.read_bytes()
-    if b'"Temporal"' not in text and b'"Binary"' not in text:
+    if b"Version=" in text and not _BEYOND_MESHIO.search(text):
         return _read_one_step(path, step)
     root = ElementTree.parse(path).getroot()
-    if b'"Temporal"' not in text:
+    tags = _take_tags(root)
+    if b'"Temporal"' in text:
+        raw = _read_elsewhere(path, _of_one_step(path, root, step))
+    else:
         only_step(path, step)
-        return _read_elsewhere(path, root)
+        raw = _read_elsewhere(path, root)
+    raw.notes += [f"the tags '{name}', on cells of their own, are left out" for name in tags]
+    return raw
+
+
+def _take_tags(root: Element) -> list[str]:
+    """Remove grids of other cells between the nodes of the mesh, as dolfinx writes tags."""
+    names = []
+    for domain in root.iterfind("Domain"):
+        for grid in domain.findall("Grid"):
+            if grid.find("Topology") is not None and grid.find("Geometry") is None:
+                domain.remove(grid)
+                names.append(grid.get("Name", ""))
+    return names
+
+
+def _of_one_step(path: Path, root: Element, step: int) -> Element:
+    """A file of one grid: what the series of a file say of a step."""
     series = [
         (grid, grid.findall("Grid"))
         for grid in root.iter("Grid")
@@ -125,7 +160,7 @@ def read(path: Path, step: int) -> RawMesh:
     num_steps = steps.pop()
     if not -num_steps <= step < num_steps:
         raise MeshError(f"{path}: has steps 0 to {num_steps - 1}, got `step` {step}; choose one")
-    return _read_elsewhere(path, _merged(path, root, [grids[step] for _, grids in series]))
+    return _merged(path, root, [grids[step] for _, grids in series])
 
 
 def _read_elsewhere(path: Path, root: Element) -> RawMesh:
@@ -134,10 +169,22 @@ def _read_elsewhere(path: Path, root: Element) -> RawMesh:
         if item.get("Format") in ("HDF", "Binary"):
             file, colon, rest = (item.text or "").strip().partition(":")
             item.text = f"{path.resolve().parent / file}{colon}{rest}"
+    root.set("Version", root.get("Version", "3.0"))
+    for topology in root.iter("Topology"):
+        if topology.get("TopologyType") == "PolyLine":  # as FEniCS spells it
+            topology.set("TopologyType", "Polyline")
+    functions = [field for field in root.iter("Attribute") if is_function(field)]
+    for grid in root.iter("Grid"):
+        for field in grid.findall("Attribute"):
+            if is_function(field):
+                grid.remove(field)
     with tempfile.TemporaryDirectory() as folder:
         one = Path(folder, "step.xdmf")
         one.write_bytes(ElementTree.tostring(root))
-        return own_meshio.from_meshio(path, _meshio.read(one))
+        raw = own_meshio.from_meshio(path, _meshio.read(one))
+    for field in functions:
+        add_function(path, raw, field)
+    return raw
 
 
 def _merged(path: Path, root: Element, grids: list[Element]) -> Element:

@@ -11,20 +11,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lrsa_geo.nn import LRSA, MIXERS, GeometryOperator, LowRankMixer, Mixer, NodeLayout
+from lrsa_geo.nn import (
+    LRSA,
+    MIXERS,
+    CompressOnce,
+    GeometryOperator,
+    LowRankMixer,
+    Mixer,
+    NodeLayout,
+    SpectralMixer,
+)
 from lrsa_geo.nn.registry import build
 
 CHANNELS = 12
 SIZES = st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(any)
-NAMES = pytest.mark.parametrize("name", MIXERS)
-LOW_RANK = [name for name, mixer in MIXERS.items() if issubclass(mixer, LowRankMixer)]
-OF_LOW_RANK = pytest.mark.parametrize("name", LOW_RANK)
+
+
+def once(channels: int, heads: int, num_latents: int) -> CompressOnce:
+    """A mixer with a network on its latents: a mixer, too."""
+    return CompressOnce(LRSA(channels, heads, num_latents), heads, depth=2)
+
+
+ON_MESHES = {name: mixer for name, mixer in MIXERS.items() if mixer is not SpectralMixer}
+KINDS = {**ON_MESHES, "compress once": once}
+NAMES = pytest.mark.parametrize("name", KINDS)
+OTHERS = [name for name, mixer in MIXERS.items() if not issubclass(mixer, LowRankMixer)]
+OF_LOW_RANK = pytest.mark.parametrize("name", [name for name in KINDS if name not in OTHERS])
 
 
 def make(name: str, dtype: torch.dtype = torch.float64) -> Mixer:
     torch.manual_seed(0)
     sizes = {"channels": CHANNELS, "heads": 3, "num_latents": 5}
-    layer = build(MIXERS[name], sizes, "mixer")
+    layer = build(KINDS[name], sizes, "mixer")
     for parameter in layer.parameters():  # a layer in use differs from its start
         parameter.data += 0.1 * torch.randn_like(parameter)
     return layer.to(dtype)
@@ -214,7 +232,7 @@ def test_a_condition_enters_through_the_latents(name):
     assert (changed[7:] - layer.mix(x, layout)[7:]).abs().max() > 1e-3
 
 
-@NAMES
+@pytest.mark.parametrize("name", ON_MESHES)
 def test_a_mixer_by_its_name_its_class_or_a_factory(name):
     sizes = {"channels": 12, "depth": 1, "heads": 3, "num_latents": 5}
     kinds = [name, MIXERS[name], lambda **sizes: build(MIXERS[name], sizes, name)]

@@ -18,10 +18,13 @@ from torch.nn import functional as F
 from lrsa_geo.nn import (
     FLARE,
     MIXERS,
+    CompressOnce,
+    FLAREPlus,
     FullAttention,
     FunctionalAttention,
     GeometryOperator,
     LowRankMixer,
+    NodeLayout,
     PhysicsAttention,
     SymmetricLRSA,
 )
@@ -154,7 +157,8 @@ def test_slices_start_as_they_are_asked_to():
 @pytest.mark.parametrize("name", MIXERS)
 def test_options_reach_a_mixer_and_unknown_ones_are_named(name):
     sizes = {"channels": 12, "depth": 1, "heads": 3, "num_latents": 5}
-    GeometryOperator(1, 1, 2, mixer=name, **sizes)
+    grid = {"grid": [4, 5], "modes": 2} if name == "spectral" else {}
+    GeometryOperator(1, 1, 2, mixer=name, mixer_options=grid, **sizes)
     with pytest.raises(ValueError, match="`mixer_options` names colour, which"):
         GeometryOperator(1, 1, 2, mixer=name, mixer_options={"colour": 1}, **sizes)
 
@@ -186,3 +190,59 @@ def test_full_attention_refuses_large_graphs():
     layer(torch.randn(12, 4), torch.arange(12) // 6)
     with pytest.raises(ValueError, match="a graph has 7 nodes, and full attention takes at most 6"):
         layer(torch.randn(9, 4), torch.arange(9) // 7)
+
+
+def test_flare_plus_is_its_equations():
+    torch.manual_seed(0)
+    layer = FLAREPlus(12, heads=3, num_latents=5).double()
+    for parameter in layer.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    x, measure = torch.randn(17, 12).double(), torch.rand(17).double()
+    measure[4] = 0
+
+    def per_head(rows):
+        return rows.view(-1, 3, 4).transpose(0, 1)
+
+    def normed(rows):
+        centred = rows - rows.mean(-1, keepdim=True)
+        return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    def gathered(queries, keys, values):
+        weights = (queries @ keys.mT / 2).exp() * measure
+        return weights / weights.sum(-1, keepdim=True) @ values
+
+    first = layer.first_latents.transpose(0, 1)
+    first = normed(first) * layer.first_latent_norm.weight + layer.first_latent_norm.bias
+    looked = normed(per_head(layer.to_first_keys(x)))
+    moved = layer.gate.sigmoid()[:, None, None] * gathered(first, looked, looked)
+    queries = normed(layer.latents.transpose(0, 1)) + moved
+    keys = normed(per_head(layer.to_keys(x))) * layer.key_norm.weight + layer.key_norm.bias
+    z = gathered(queries, keys, per_head(layer.to_values(x)))
+    y = (keys @ queries.mT / 2).softmax(-1) @ z
+    expected = layer.reconstruct_out(y.transpose(0, 1).flatten(1))
+    torch.testing.assert_close(layer(x, measure=measure), expected, atol=1e-12, rtol=1e-12)
+
+
+def test_a_network_that_compresses_once_is_one_block_with_a_deep_mixer():
+    torch.manual_seed(0)
+    sizes = {"channels": 12, "depth": 3, "heads": 3, "num_latents": 5, "cond_channels": 2}
+    model = GeometryOperator(1, 1, 2, compress_once=True, **sizes)
+    (block,) = model.blocks
+    assert isinstance(block.mixer, CompressOnce)
+    assert len(block.mixer.blocks) == 3
+    x, pos, cond = torch.randn(9, 12), torch.rand(9, 2), torch.randn(1, 2)
+    layout = NodeLayout.of(x)
+    z = block.mixer.compress(x, layout)
+    deep = z
+    for latent_block in [*block.mixer.mixer.latent_blocks, *block.mixer.blocks]:
+        deep = latent_block(deep)
+    expected = block.mixer.mixer.reconstruct(x, deep, layout)
+    torch.testing.assert_close(block.mixer(x), expected)
+    model(torch.randn(9, 1), pos, cond=cond).sum().backward()
+    assert all(p.grad is not None for p in block.mixer.parameters())
+
+
+@pytest.mark.parametrize("mixer", ["none", "full", "flare_plus"])
+def test_what_has_no_latents_cannot_compress_once(mixer):
+    with pytest.raises(ValueError, match="`compress_once`"):
+        GeometryOperator(1, 1, 2, mixer=mixer, local="MeshConv", compress_once=True)
