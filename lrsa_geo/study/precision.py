@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from lrsa_geo.nn import GeometryOperator, LowRankMixer, NodeLayout
+from lrsa_geo.nn import MIXERS, GeometryOperator, LowRankMixer, NodeLayout
 from lrsa_geo.plot import errors_in_precision
 from lrsa_geo.study.decay import check_mixers, line_model
 from lrsa_geo.study.line import LOSS_SCALE, LineTraining, PeriodicKernel, Precision
@@ -147,9 +147,10 @@ def sums_over(
         latents: M; the fewer, the more nodes belong to each.
         seed: of weights and features.
     """
-    layer = line_model(mixer, latents, seed, channels=8, heads=1).blocks[0].mixer
-    if not isinstance(layer, LowRankMixer):
+    if not issubclass(MIXERS[mixer], LowRankMixer):
         return SumsRow(mixer, precision, nodes, float("nan"), "not available: there are no latents")
+    layer = line_model(mixer, latents, seed, channels=8, heads=1).blocks[0].mixer
+    assert isinstance(layer, LowRankMixer)
     rows = torch.randn(nodes, 8, generator=torch.Generator().manual_seed(seed))
     layout = NodeLayout([nodes], like=rows)
     try:
