@@ -11,6 +11,9 @@ from lrsa_geo import __version__
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
 from lrsa_geo.cli.errors import run_command
+from lrsa_geo.cli.measure import decay as _decay
+from lrsa_geo.cli.measure import precision as _precision
+from lrsa_geo.cli.measure import spectrum as _spectrum
 from lrsa_geo.cli.parser import Parser
 from lrsa_geo.cli.report import print_report
 from lrsa_geo.cli.study import ablate as _ablate
@@ -29,6 +32,7 @@ Train neural operators on meshes: geometry in, field out.
   lrsa-geo predict runs/mine 'new/*.vtu' -o out/
 
   lrsa-geo compare study.yaml            models x data sets x seeds, with tests
+  lrsa-geo spectrum runs/elasticity      is what a model mixes of low rank? and the operators?
 
 Errors are one line; --traceback, of any command, shows where they come from.
 """
@@ -43,6 +47,9 @@ def run(argv: list[str]) -> int:
         "predict": _predict,
         "compare": _compare,
         "ablate": _ablate,
+        "spectrum": _spectrum,
+        "decay": _decay,
+        "precision": _precision,
     }
     if argv and argv[0] in commands:
         return run_command(commands[argv[0]], argv[1:])
@@ -51,7 +58,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "command",
         choices=list(commands),
-        help="data: make and look at stores; train; evaluate; predict; compare models; ablate LRSA."
+        help="data: make and look at stores; train; evaluate; predict; compare models; ablate LRSA;"
+        " spectrum: singular values; decay: where low rank is not enough; precision: of 16 bits."
         " `lrsa-geo COMMAND --help` tells the rest.",
     )
     parser.parse_args(argv)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from lrsa_geo import __version__
-from lrsa_geo.files import atomic_path
 from lrsa_geo.study.compare import compare, tune
 from lrsa_geo.study.plan import Study
 from lrsa_geo.study.statistics import holm, paired
+from lrsa_geo.study.tables import made_with, write_table
 
 SIGNIFICANT = 0.05
 BASELINES = {"training_mean": "*the training mean*", "nearest_case": "*the nearest training case*"}
@@ -88,9 +83,9 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
             seconds=study.seconds,
             steps=study.steps,
         )
-        _write(folder / "results.csv", _csv(results))
-    _write(folder / "table.md", markdown(study, results))
-    _write(folder / "table.tex", latex(study, results))
+        write_table(folder / "results.csv", _csv(results))
+    write_table(folder / "table.md", markdown(study, results))
+    write_table(folder / "table.tex", latex(study, results))
     return results
 
 
@@ -155,8 +150,7 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
         " averaged over the seeds, corrected by Holm. Bold: best by such tests against every other"
         " model, and in each seed.",
         "",
-        f"lrsa_geo {__version__}, torch {torch.__version__}, {platform.processor() or 'processor'}"
-        f" ({platform.machine()}), {date.today().isoformat()}.",
+        made_with(),
     ]
     for data, rows in results.items():
         lines += ["", f"## {data}", ""]
@@ -248,11 +242,3 @@ def _csv(results: dict[str, Rows]) -> Iterable[list[Any]]:
                 figures = [error[name] for name in ("mean", "median", "worst")]
                 seconds = report["seconds"]["train"]
                 yield [*start, report["parameters"], seconds, field, *figures, "", row["folder"]]
-
-
-def _write(path: Path, content: str | Iterable[list[Any]]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        if isinstance(content, str):
-            file.write(content)
-        else:
-            csv.writer(file).writerows(content)

@@ -69,10 +69,11 @@ class WeightedSums:
         if layout.massless is not None:
             of_values = of_values.masked_fill(layout.massless[:, None, None, None], 0)
             of_weights = of_weights.masked_fill(layout.massless[:, None, None], 0)
+        counted = torch.promote_types(values.dtype, torch.float32)  # float16 ends at 65,504 nodes
         if layout.total is None or layout.heard is None:
-            total = heard = layout.count.to(values.dtype)
+            total = heard = layout.count.to(counted)
         else:
-            total, heard = layout.total.to(values.dtype), layout.heard.to(values.dtype)
+            total, heard = layout.total.to(counted), layout.heard.to(counted)
         return cls(of_values, of_weights, total, heard)
 
 

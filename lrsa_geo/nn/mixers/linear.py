@@ -67,7 +67,7 @@ class LinearAttention(LowRankMixer):
     def latents_of(self, summary: WeightedSums) -> Tensor:
         """The mean product of each graph, with its keys' entries as latents ``[B, d, C]``."""
         measure = summary.measure.masked_fill(summary.measure == 0, 1)  # its sums are 0
-        z = summary.values / measure.view(-1, 1, 1, 1).to(summary.values.dtype)
+        z = (summary.values / measure.view(-1, 1, 1, 1)).to(summary.values.dtype)
         return z.transpose(1, 2).flatten(2)
 
     def process(self, z: Tensor) -> Tensor:

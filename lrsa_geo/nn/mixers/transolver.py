@@ -95,7 +95,7 @@ class PhysicsAttention(LowRankMixer):
         mean_measure = summary.measure / summary.heard.clamp(min=1)
         empty = (_EMPTY_SLICE * mean_measure).view(-1, 1, 1)
         empty = empty.masked_fill(empty == 0, 1)  # a graph without mass: its sums are 0
-        z = summary.values / (summary.weights + empty)[..., None]
+        z = (summary.values / (summary.weights + empty)[..., None]).to(summary.values.dtype)
         return z.transpose(1, 2).flatten(2)
 
     def process(self, z: Tensor) -> Tensor:
