@@ -18,6 +18,7 @@ from lrsa_geo.mesh.fields import Fields
 MAX_CASES = 512  # that are kept with a model, evenly chosen
 MIN_CASES = 8  # fewer tell nothing of the distances among them
 FAR = 1.5  # times the largest distance between neighbours
+LEAST_APART = 0.01  # by which cases count as apart, in standard deviations, or sizes
 _SAME = 1e-4  # of a number's size: by which other units and rounding may change it
 _CONSTANT = 1e-6  # spread over size, below which a number counts as the same in all cases
 
@@ -84,9 +85,9 @@ class Cases:
         return cls(tuple(graphs), rows, relative_positions)
 
     def some(self, most: int = MAX_CASES) -> Cases:
-        """At most so many of them, evenly chosen, rounded to six digits: to be kept."""
+        """At most so many of them, evenly chosen, rounded to nine digits: to be kept."""
         step = max(1, math.ceil(len(self.graphs) / most))
-        rows = (tuple(float(f"{value:.6g}") for value in row) for row in self.rows[::step])
+        rows = (tuple(float(f"{value:.9g}") for value in row) for row in self.rows[::step])
         return Cases(self.graphs[::step], tuple(rows), self.relative_positions)
 
     @cached_property
@@ -127,12 +128,12 @@ class Cases:
         if len(self.rows) < MIN_CASES:
             return ""
         graph, distance = self.nearest(description)
-        if distance <= FAR * self.apart:
+        times = distance / max(self.apart, LEAST_APART)
+        if times <= FAR:
             return ""
-        times = f"{distance / self.apart:.3g} times" if self.apart > 0 else "infinitely"
         return (
             "each of its numbers is known, but not together: the nearest training case, graph"
-            f" {graph}, is {times} as far as any training case from its own nearest"
+            f" {graph}, is {times:.3g} times as far as any training case from its own nearest"
         )
 
     def first_unlike(self, store: MeshStore, fields: Mapping[str, Fields]) -> int | None:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 from lrsa_geo.data import (
+    Cases,
     MeshStore,
     MismatchError,
     Normalizer,
@@ -186,3 +189,23 @@ def test_training_graphs_are_read_once(tmp_path, monkeypatch):
     normalizer.take(statistics)
     assert Ranges.of(statistics).num_nodes == (50, 50)
     assert read == [0, 2]
+
+
+def test_cases_that_are_all_alike_call_no_rounding_far(tmp_path):
+    pos = a_case().pos.double() + 5e6  # map coordinates
+    store = MeshStore.write(tmp_path / "r.h5", [Data(pos=pos.clone()) for _ in range(9)], {})
+    ranges = Ranges.of(Statistics.of_store(store, range(9), {}))
+    ranges = Ranges.from_dict(json.loads(json.dumps(ranges.to_dict())))
+    assert ranges.outside(Data(pos=pos + 1e-3)) == []
+
+
+@given(st.integers(0, 999))
+@settings(deadline=None, max_examples=30)
+def test_new_cases_of_one_distribution_are_rarely_far(seed):
+    """Of conditions that fill a square evenly, fewer than one in a hundred."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.rand(400, 2, generator=generator).double()
+    cases = Cases.of(range(200), list(rows[:200]), relative_positions=False)
+    assert sum(cases.how_far(row) != "" for row in rows[200:]) <= 2
+    assert cases.nearest(rows[7]) == (7, 0.0)
+    assert "times as far" in cases.how_far(torch.tensor([0.5, 2.0]).double())
