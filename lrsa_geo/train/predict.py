@@ -161,7 +161,7 @@ def predict_files(
         surrogate: its inputs are looked for in the files by name.
         files: mesh files.
         output: a folder, which gets ``NAME.vtu`` for each; or the mesh file for a single one.
-        table: parameters of the files, if the surrogate reads some.
+        table: parameters of the files, if the surrogate reads some; other units are converted.
         step: of a time series; by default that of the training.
         skip_bad: report files that cannot be used on the standard error and go on.
         overwrite: replace files that are no earlier results, too; never the meshes themselves.
@@ -174,9 +174,10 @@ def predict_files(
     files = list(files)
     targets = output_files(files, Path(output))
     check_outputs(files, list(targets.values()), surrogate.signature.fields["y"], overwrite)
+    reader = surrogate.signature.reader_of(step)
     if table is not None:
         table.check(files)
-    reader = surrogate.signature.reader_of(step)
+        table = table.in_units(reader.cond)
     for file, target in targets.items():
         try:
             mesh, data = reader.read(file, table.of(file) if table else None, truth=False)

@@ -87,6 +87,21 @@ def test_a_mesh_without_truth_gets_the_prediction_alone(own, tmp_path):
     assert written["displacement_predicted"].shape == (len(mesh.pos), 3)
 
 
+def test_a_table_in_another_unit_is_converted(own, tmp_path):
+    surrogate = load_surrogate(own / "runs/mine-quick")
+    files = [str(own / "cases/cell0.vtu")]
+    results = []
+    for unit, value in (("[Pa]", 4e4), ("[kPa]", 40.0), ("", 4e4)):
+        table = CondTable("", (f"traction {unit}".strip(),), {"cell0": (value,)})
+        (result,) = predict_files(surrogate, files, tmp_path / f"out{unit}", table=table)
+        results.append(meshio.read(result.output).point_data["stress_predicted"])
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+    table = CondTable("loads.csv", ("traction [m]",), {"cell0": (4e4,)})
+    with pytest.raises(ValueError, match=r"loads\.csv: column 'traction \[m\]'"):
+        list(predict_files(surrogate, files, tmp_path / "out", table=table))
+
+
 def test_one_bad_file_among_others(own, tmp_path, capsys):
     surrogate = load_surrogate(own / "runs/mine-quick")
     (tmp_path / "bad.vtu").write_text("<VTKFile>")
