@@ -1,7 +1,7 @@
 """YAML files of a training, as hands write them: each fault is said with the file and what to do.
 
-Kinds: tabs, brackets that do not end, another encoding; unknown keys at every level; a key twice, of
-which YAML takes the last; a value where a group is expected; an empty file.
+Kinds: tabs, brackets that do not end, another encoding; unknown keys at every level; a key twice,
+of which YAML takes the last; a value where a group is expected; an empty file.
 """
 
 import pytest
