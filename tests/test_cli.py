@@ -115,6 +115,7 @@ def test_wrong_calls_are_refused_with_the_nearest_name(here, capsys, arguments, 
         (["predict", "runs/none", "no/*.vtu", "-o", "a"], "runs/none/model.safetensors does not"),
         (["data", "make", "pipe_geofno", "--from", "."], "file 'pipe/Pipe_X.npy' is missing"),
         (["data", "make", "--from", "*.vtu", "--targets", "p"], "'*.vtu' matches no mesh file"),
+        (["data", "check", "b[1]/*.vtu"], "no mesh file; a bracket in a name is written [[]"),
         (["data", "info", "small.yaml"], "small.yaml: not a readable HDF5 MeshStore"),
     ],
 )

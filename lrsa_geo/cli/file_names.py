@@ -26,7 +26,8 @@ def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]
         else:
             found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
         if not found:
-            raise ValueError(f"'{pattern}' matches no mesh file")
+            hint = "; a bracket in a name is written [[]" if "[" in pattern else ""
+            raise ValueError(f"'{pattern}' matches no mesh file{hint}")
         files += [name for name in found if besides is None or Path(name) != Path(besides)]
     return sorted(dict.fromkeys(files), key=_natural)
 
