@@ -26,7 +26,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    stem = path.stem[:50]  # a name as long as the system allows leaves no room
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:

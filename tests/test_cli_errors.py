@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.cli import main
 from lrsa_geo.cli.errors import is_expected, run_command
+from lrsa_geo.cli.file_names import mesh_files
 from lrsa_geo.data import MeshStore, StoreError
 from lrsa_geo.mesh import Field
 
@@ -123,3 +124,22 @@ def test_an_error_without_a_word_is_unexpected():
     with pytest.raises(StoreError) as caught:
         MeshStore("nothere.h5")
     assert is_expected(caught.value)
+
+
+def test_output_that_nobody_reads_ends_a_command_in_one_line(capsys):
+    def broken(_: list[str]) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert run_command(broken, []) == 141
+    error = capsys.readouterr().err
+    assert "nobody reads its output" in error
+    assert error.count("\n") == 1
+
+
+def test_one_file_by_two_spellings_is_one_case(tmp_path, monkeypatch):
+    """Else a random split would test on what it trained on."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    Path("a/m.vtu").write_text("")
+    found = mesh_files(["a/m.vtu", "./a/*.vtu", str(tmp_path / "a/m.vtu"), "a/../a"])
+    assert found == ["a/m.vtu"]

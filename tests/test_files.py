@@ -114,3 +114,10 @@ def test_threads_write_one_file(tmp_path):
         for found in pool.map(write, range(64)):
             assert len(found) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / ("ü" * 125 + ".json")  # 255 bytes
+    with atomic_path(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"

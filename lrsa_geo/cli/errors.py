@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ def run_command(command: Callable[[list[str]], None], argv: list[str]) -> int:
     """Run a command; an error becomes one line, with ``--traceback`` all of it.
 
     Returns:
-        Exit status: 0, 1 for an error, 130 where the user interrupted.
+        Exit status: 0, 1 for an error, 130 where the user interrupted, 141 where nobody reads on.
     """
     shows_all = TRACEBACK in argv
     try:
@@ -27,6 +29,15 @@ def run_command(command: Callable[[list[str]], None], argv: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        with suppress(OSError):  # what is left in the buffer has no reader
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(
+            "lrsa-geo: ended, since nobody reads its output any more (as after `| head`); send the"
+            " output to a file to let it finish",
+            file=sys.stderr,
+        )
+        return 128 + 13  # as the shell has it
     except Exception as error:
         if shows_all:
             traceback.print_exc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,9 +27,11 @@ def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]
         else:
             found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
         if not found:
-            raise ValueError(f"'{pattern}' matches no mesh file")
+            hint = "; a bracket in a name is written [[]" if "[" in pattern else ""
+            raise ValueError(f"'{pattern}' matches no mesh file{hint}")
         files += [name for name in found if besides is None or Path(name) != Path(besides)]
-    return sorted(dict.fromkeys(files), key=_natural)
+    once = {os.path.abspath(name): name for name in reversed(files)}  # a.vtu and ./a.vtu are one
+    return sorted(once.values(), key=_natural)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

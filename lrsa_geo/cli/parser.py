@@ -37,6 +37,6 @@ class Parser(ArgumentParser):
         if unknown is not None:
             near = difflib.get_close_matches("--" + unknown[1].split("=")[0], names, 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"{self.prog}: error: {message.strip()}{hint}", file=sys.stderr)
+        print(f"{self.prog}: error: {' '.join(message.split())}{hint}", file=sys.stderr)
         print(f"See `{self.prog} --help`.", file=sys.stderr)
         sys.exit(2)

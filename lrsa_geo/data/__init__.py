@@ -12,7 +12,7 @@ from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
 from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.ranges import Ranges
-from lrsa_geo.data.reader import GraphReader, reader_for
+from lrsa_geo.data.reader import GraphReader, reader_for, refuse_names_of_results
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
     Split,
@@ -67,6 +67,7 @@ __all__ = [
     "node_spacing",
     "octaves_for",
     "reader_for",
+    "refuse_names_of_results",
     "spacing_of",
     "split_in_order",
     "split_path",

@@ -162,7 +162,9 @@ def cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) -
     missing = [f.name for f in fields if f.name not in (given or {})]
     if missing:
         raise MeshError(
-            f"{where}: the parameters {missing} are not given; give a table with a column for each"
+            f"{where}: the parameters {missing} are not given"
+            + (f", but {list(given)} are" if given else "")
+            + "; give a table with a column for each"
         )
     assert given is not None
     row = torch.tensor([[given[f.name] for f in fields]], dtype=torch.float64)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lrsa_geo.data.units import NO_UNIT, Conversion, UnitError, conversion
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.fields import split_unit
+from lrsa_geo.mesh.fields import Fields, split_unit
+from lrsa_geo.mesh.read import MESH_SUFFIXES
 
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # or a decimal comma
 _FILE_COLUMNS = ("file", "files", "filename", "case", "cases", "mesh", "name", "path")
 
 
@@ -24,7 +27,7 @@ class CondTable:
     Its first column is the file's name, with or without folders and extension, or the name of the
     folder that it is in; the others are parameters, their names perhaps with a unit:
     ``file,mach,angle [deg]``. Columns end at commas; or at semicolons or tabs, and then numbers may
-    have decimal commas.
+    have decimal commas, but none that could as well be a mark between thousands (1,500).
 
     Attributes:
         path: the CSV file.
@@ -55,7 +58,9 @@ class CondTable:
                     for line in reader
                     if any(map(str.strip, line))
                 ]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
+        except (OSError, csv.Error) as error:
             raise ValueError(f"{path}: cannot be read as CSV ({error})") from error
         if len(lines) < 2 or len(lines[0]) < 2:
             raise ValueError(
@@ -64,14 +69,35 @@ class CondTable:
         names = tuple(lines[0][1:])
         _check_names(path, names)
         values = _numbers(path, names, lines, delimiter != ",")
-        rows: dict[str, tuple[float, ...]] = {}
-        for number, (line, row) in enumerate(zip(lines[1:], values, strict=True), 2):
-            if line[0] in rows:
+        files = [line[0] for line in lines[1:]]
+        _check_files(path, files)
+        return cls(str(path), names, dict(zip(files, values, strict=True)))
+
+    def in_units(self, fields: Fields) -> CondTable:
+        """The table with its values in the units of a model's parameters.
+
+        A column that names no unit has that of the model, as fields of mesh files have.
+
+        Raises:
+            ValueError: a column has a unit that cannot be converted.
+        """
+        wanted = {field.name: field.unit for field in fields}
+        names, units = [], []
+        for name, unit in map(split_unit, self.names):
+            to = wanted.get(name, unit)
+            try:
+                units.append(conversion(unit, to) if unit != NO_UNIT else Conversion())
+            except UnitError as error:
                 raise ValueError(
-                    f"{path}: row {number}: '{line[0]}' is there twice, expected every file once"
-                )
-            rows[line[0]] = row
-        return cls(str(path), names, rows)
+                    f"{self.path}: column '{name} [{unit}]': the model was trained with"
+                    f" '{name} [{to}]', {error}; give the values in that unit"
+                ) from error
+            names.append(f"{name} [{to}]")
+        rows = {
+            file: tuple(v * u.factor + u.offset for v, u in zip(row, units, strict=True))
+            for file, row in self.rows.items()
+        }
+        return CondTable(self.path, tuple(names), rows)
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -149,13 +175,32 @@ def _check_names(path: str | Path, names: tuple[str, ...]) -> None:
         )
 
 
+def _check_files(path: str | Path, files: list[str]) -> None:
+    rows: dict[str, int] = {}
+    for number, name in enumerate(map(_plain, files), 2):
+        if name in rows:
+            raise ValueError(
+                f"{path}: row {number}: '{name}' is there twice, expected every file once"
+            )
+        rows[name] = number
+    for name, number in rows.items():
+        stem = name.removesuffix(Path(name).suffix)
+        if Path(name).suffix.lower() in MESH_SUFFIXES and stem in rows:
+            raise ValueError(
+                f"{path}: rows {rows[stem]} and {number}: '{stem}' and '{name}' are one file,"
+                " expected every file once"
+            )
+
+
 def _numbers(
     path: str | Path, names: tuple[str, ...], lines: list[list[str]], may_have_commas: bool
 ) -> list[tuple[float, ...]]:
     body = [line[1:] for line in lines[1:]]
-    with_comma = next((v for line in body for v in line if "," in v), None)
+    with_commas = [v for line in body for v in line if "," in v]
+    with_comma = next(iter(with_commas), None)
     with_point = next((v for line in body for v in line if "." in v), None)
-    if with_comma is not None and (with_point is not None or not may_have_commas):
+    is_clear = may_have_commas and not all(_THOUSANDS.fullmatch(v) for v in with_commas)
+    if with_comma is not None and (with_point is not None or not is_clear):
         raise ValueError(
             f"{path}: has '{with_comma}'"
             + (f" and '{with_point}'" if with_point is not None else "")
@@ -186,4 +231,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python takes for nothing

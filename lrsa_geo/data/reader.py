@@ -142,7 +142,13 @@ class GraphReader:
         of_faces = mesh.get("edge_index") is not None  # polyhedra: there are no cells to ask
         if of_faces:
             data.edge_index = mesh.edge_index
-        data.measure = (mesh if of_faces else NodeMeasure()(mesh)).measure.float()
+        measure = (mesh if of_faces else NodeMeasure()(mesh)).measure
+        data.measure = measure.float()
+        if not data.measure.isfinite().all() or (measure.any() and not data.measure.any()):
+            raise MeshError(
+                f"{where}: areas or volumes of its cells do not fit into float32, positions are up"
+                f" to {float(mesh.pos.abs().max()):.3g}; give them in another unit"
+            )
         if self.boundary:
             data.boundary = boundary_markers(mesh, self.boundary, where)
         elif of_faces:
@@ -256,4 +262,22 @@ def reader_for(
             f"{where}: '{min(both)}' is an input and a target, so there is nothing to predict;"
             " leave it out of one of them"
         )
+    refuse_names_of_results(described, (*reader.inputs, *described), where)
     return reader
+
+
+def refuse_names_of_results(targets: Fields, fields: Fields, where: object) -> None:
+    """Refuse fields that have the name of what is written beside a target's truth.
+
+    Raises:
+        MeshError: a field is called ``F_predicted`` or ``F_error``, and ``F`` is a target.
+    """
+    names = {field.name for field in fields}
+    for target in targets:
+        for end in ("_predicted", "_error"):
+            if target.name + end in names:
+                raise MeshError(
+                    f"{where}: '{target.name}{end}' is what a prediction of '{target.name}' is"
+                    " written as, and one would replace the other; rename the field, or leave it"
+                    " out of the inputs and targets"
+                )

@@ -113,7 +113,7 @@ class Split:
         """
         try:
             parts = json.loads(Path(path).read_text(encoding="utf-8"))
-            split = cls(**{name: [int(i) for i in graphs] for name, graphs in parts.items()})
+            split = cls(**{name: _whole_numbers(name, graphs) for name, graphs in parts.items()})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path}: not a readable split ({error}); expected JSON with the lists of graph"
@@ -128,6 +128,12 @@ class Split:
                 f" {num_graphs}; split it again"
             )
         return split
+
+
+def _whole_numbers(part: str, graphs: object) -> list[int]:
+    if not isinstance(graphs, list) or any(type(graph) is not int for graph in graphs):
+        raise ValueError(f"'{part}' is no list of whole numbers")
+    return graphs
 
 
 def split_path(store: str | Path) -> Path:

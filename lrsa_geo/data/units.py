@@ -56,7 +56,7 @@ _SCALES = {
     "°F": (5 / 9, 459.67 * 5 / 9),
 }
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-_FACTOR = re.compile(r"\s*([*/]?)\s*([A-Za-zµμ°%]+|1)(?:\^?(-?\d+))?")
+_FACTOR = re.compile(r"\s*([*/]?)\s*(?:([A-Za-zµμ°%]+)(?:\^?(-?\d+))?|(1)(?![\d.^]))")
 
 
 class UnitError(ValueError):
@@ -112,7 +112,7 @@ def _parsed(unit: str) -> tuple[float, dict[str, int]]:
             raise UnitError(f"the unit '{unit}' is not known")
         sign = -1 if factor[1] == "/" else 1
         power = sign * int(factor[3] or 1)
-        of_symbol, powers_of_symbol = _symbol(factor[2], unit)
+        of_symbol, powers_of_symbol = _symbol(factor[2] or factor[4], unit)
         size *= of_symbol**power
         for base, exponent in powers_of_symbol.items():
             powers[base] += power * exponent

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from lrsa_geo.data import SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
+from lrsa_geo.train.config_file import check_config_file
 from lrsa_geo.train.objective import ObjectiveConfig
 from lrsa_geo.train.schedule import duration_of
 from lrsa_geo.train.surrogate import ModelConfig
@@ -242,7 +243,7 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
         Such as ``["--config", "datasets/elasticity/train.yaml"]``.
 
     Raises:
-        ValueError: there is no such thing.
+        ValueError: there is no such thing, or the YAML file has faults.
     """
     shipped = shipped_datasets()
     names = sorted(path.parent.name for path in shipped.glob("*/train.yaml"))
@@ -251,6 +252,7 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     elif Path(what).suffix == ".h5" and Path(what).is_file():
         files = [shipped / "store.yaml"]
     elif Path(what).suffix in (".yaml", ".yml") and Path(what).is_file():
+        check_config_file(what, TrainConfig)
         files = [Path(what)]
     else:
         near = difflib.get_close_matches(what, names, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import CondTable, MeshStore, match_store
+from lrsa_geo.data import CondTable, MeshStore, MismatchError, match_store
 from lrsa_geo.mesh import MeshError, with_edges
 from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.results import check_outputs, is_one_file, output_files, write_result
@@ -139,6 +139,7 @@ def predict_graph(
         target /= f"{Path(store.path).stem}-{number}.vtu"
     check_outputs([str(store.path)], [target], surrogate.signature.fields["y"], overwrite)
     data = store[number]
+    surrogate.signature.check_dim(data.pos.shape[1], store.path)
     return _written(surrogate, data, data, predict(surrogate, data), target)
 
 
@@ -161,7 +162,7 @@ def predict_files(
         surrogate: its inputs are looked for in the files by name.
         files: mesh files.
         output: a folder, which gets ``NAME.vtu`` for each; or the mesh file for a single one.
-        table: parameters of the files, if the surrogate reads some.
+        table: parameters of the files, if the surrogate reads some; other units are converted.
         step: of a time series; by default that of the training.
         skip_bad: report files that cannot be used on the standard error and go on.
         overwrite: replace files that are no earlier results, too; never the meshes themselves.
@@ -174,21 +175,18 @@ def predict_files(
     files = list(files)
     targets = output_files(files, Path(output))
     check_outputs(files, list(targets.values()), surrogate.signature.fields["y"], overwrite)
+    reader = surrogate.signature.reader_of(step)
     if table is not None:
         table.check(files)
-    reader = surrogate.signature.reader_of(step)
+        table = table.in_units(reader.cond)
     for file, target in targets.items():
         try:
             mesh, data = reader.read(file, table.of(file) if table else None, truth=False)
-            if data.pos.shape[1] != surrogate.signature.pos_dim:
-                raise MeshError(
-                    f"{file}: has positions in {data.pos.shape[1]} dimensions, the model was"
-                    f" trained in {surrogate.signature.pos_dim}"
-                )
+            surrogate.signature.check_dim(data.pos.shape[1], file)
             guess = _predicted(surrogate, data, file)
         except Exception as error:  # whatever is wrong with a file
             if not skip_bad:
-                if isinstance(error, MeshError):
+                if isinstance(error, MeshError | MismatchError):
                     raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
                 raise
             print(f"left out: {_with_name(error, file)}", file=sys.stderr)

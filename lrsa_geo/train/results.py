@@ -157,6 +157,11 @@ def check_outputs(
             f"{outputs[0].parent}: results would overwrite each other or their meshes; name"
             " another folder"
         )
+    for folder in (above for path in outputs for above in path.parents):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"{folder}: is a file, expected a folder for results; name another one"
+            )
     if overwrite:
         return
     names = {f"{field.name}_predicted" for field in fields}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lrsa_geo.data import GraphReader, MeshStore, MismatchError, Ranges
+from lrsa_geo.data import GraphReader, MeshStore, MismatchError, Ranges, refuse_names_of_results
 from lrsa_geo.mesh import Field, Fields
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Signature:
             markers = int(store.read("boundary").max()) + 1
         read = ("x", "y", "cond") if model.use_features else ("y", "cond")
         fields = {array: f for array, f in store.fields.items() if array in read}
+        refuse_names_of_results(fields["y"], (*fields.get("x", ()), *fields["y"]), store.path)
         pos_dim = store[0].pos.shape[1]
         reader = store.reader or READER
         return cls(pos_dim, fields, markers, reader, num_graphs=len(store))
@@ -56,6 +57,7 @@ class Signature:
         Raises:
             MismatchError: the message names a graph that differs.
         """
+        self.check_dim(store[0].pos.shape[1], store.path)
         if not self.num_graphs or self.ranges is None or self.ranges.cases is None:
             return  # an older model
         found = f"{len(store):,} graphs, it had {self.num_graphs:,}"
@@ -69,6 +71,18 @@ class Signature:
             " test graphs may be among those of the training; put the old one back, start a new"
             " run, or use `lrsa-geo predict`"
         )
+
+    def check_dim(self, dim: int, where: object) -> None:
+        """Refuse plane meshes for a model of solids, and the other way round.
+
+        Raises:
+            MismatchError: the positions have another dimension than those of the training.
+        """
+        if dim != self.pos_dim:
+            raise MismatchError(
+                f"{where}: has positions in {dim} dimensions, the model was trained in"
+                f" {self.pos_dim}; give meshes of that dimension, or train another model"
+            )
 
     def reader_of(self, step: int | None = None) -> GraphReader:
         """Reads what the surrogate reads; at another time step if one is given."""

@@ -41,6 +41,8 @@ def write_specimens(folder: Path) -> dict[str, str]:
         sound, cells = plate(i)
         save(folder / f"sound{i}.vtu", sound, [("triangle", cells)], **fields)
 
+    inches, cells = plate(20)
+    save(folder / "inches.vtu", inches * 25.4, [("triangle", cells)])
     save(folder / "exactly.vtu", np.vstack([pos, pos[24:]]), [("triangle", _torn(triangles))])
     near = np.vstack([pos, pos[24:] + np.array([1e-9, 0, 0])])
     near[0, 0] -= 1e-3
@@ -121,6 +123,7 @@ def write_specimens(folder: Path) -> dict[str, str]:
         "field that is constant on some graphs": "'unstarted'",
         "graphs of very unlike magnitude": "'unlike'",
         "values far beyond those of the other graphs": "outlier.vtu",
+        "meshes far larger or smaller than most": "inches.vtu",
     }
 
 

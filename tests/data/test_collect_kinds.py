@@ -108,10 +108,13 @@ def test_numbers_of_one_material_or_of_no_kind_are_inputs(tmp_path, number):
         ({"targets": ["p [Pa]", "p [bar]"]}, "target 'p' is asked for twice"),
         ({"targets": ["p"], "inputs": ["c", "c"]}, "input 'c' is asked for twice"),
         ({"targets": ["p"], "inputs": ["p"]}, "'p' is an input and a target"),
+        ({"targets": ["p", "p_error"]}, "'p_error' is what a prediction of 'p' is written as"),
+        ({"targets": ["p"], "inputs": ["p_predicted"]}, "'p_predicted' is what a prediction of"),
     ],
 )
-def test_names_are_asked_for_once(tmp_path, options, message):
-    path = plate(tmp_path / "a.vtu", c=lambda centre: centre[:, 0])
+def test_names_are_asked_for_once_and_are_not_those_of_results(tmp_path, options, message):
+    path = tmp_path / "a.vtu"
+    plate(path, **dict.fromkeys(("c", "p_predicted", "p_error"), lambda centre: centre[:, 0]))
     with pytest.raises(MeshError, match=message):
         collect([path], tmp_path / "s.h5", processes=0, **options)
     assert not (tmp_path / "s.h5").exists()
@@ -159,3 +162,13 @@ def test_a_row_for_several_files_is_refused_before_they_are_read(tmp_path):
     files = [plate(tmp_path / f"c{i}/mesh.vtu") for i in range(2)]
     with pytest.raises(MeshError, match=r"fits .*as well"):
         made(tmp_path, files, table=CondTable("t.csv", ("v",), {"mesh": (1.0,)}))
+
+
+@pytest.mark.parametrize("unit", [1e25, 1e-25])
+def test_areas_that_float32_cannot_hold_are_refused(tmp_path, unit):
+    path = plate(tmp_path / "a.vtu")
+    mesh = meshio.read(path)
+    mesh.points = mesh.points * unit
+    mesh.write(path)
+    with pytest.raises(MeshError, match=r"a\.vtu: areas or volumes of its cells do not fit"):
+        made(tmp_path, [path])

@@ -1,13 +1,14 @@
 """Tables of parameters, as people have them.
 
 Kinds: rows by file, by folder and file, by folder; one row for several files; semicolons, tabs,
-decimal commas; thousands; repeated, missing and nameless columns; text; the file's name elsewhere.
+decimal commas; thousands; repeated, missing and nameless columns; text; the file's name elsewhere;
+one file in two rows by two spellings; other units than those of the model; other encodings.
 """
 
 import pytest
 
 from lrsa_geo.data import CondTable
-from lrsa_geo.mesh import MeshError
+from lrsa_geo.mesh import Field, MeshError
 
 FILES = [f"runs/case{i}/mesh.vtu" for i in range(12)]
 
@@ -73,8 +74,40 @@ def test_marks_between_columns(tmp_path, text):
         ("v,file\n1,a0\n", "the column 'file' is number 2"),
         ("file,v\na,1\na,2\n", "'a' is there twice"),
         ("file,v\na,inf\n", "NaN or infinity"),
+        ("file,v\na,1\n./a,2\n", "row 3: 'a' is there twice"),
+        ("file,v\nc/a,1\nc/a.vtu,2\n", "rows 2 and 3: 'c/a' and 'c/a.vtu' are one file"),
+        ("file;v\na;1,500\nb;12,000\n", "'1,500': what is the comma"),
+        ("file,v\na,1_000\n", "could not convert '1_000'"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=rf"t\.csv: .*{message}"):
         table(tmp_path, text)
+
+
+def test_a_decimal_comma_is_told_from_thousands_by_another_row(tmp_path):
+    cond = table(tmp_path, "file;v\na;1,500\nb;1,5e3\nc;0,125\n")
+    assert [cond.of(file)["v"] for file in "abc"] == [1.5, 1500, 0.125]
+
+
+def test_another_encoding_is_refused(tmp_path):
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "t.csv").write_bytes("file,größe\na,1\n".encode(encoding))
+        with pytest.raises(ValueError, match=r"t\.csv: is no text in UTF-8 .*save it as such"):
+            CondTable.read(tmp_path / "t.csv")
+
+
+def test_values_come_in_the_units_of_the_model(tmp_path):
+    wanted = (Field("t", "K"), Field("angle", "deg"), Field("n", "1"))
+    cond = table(tmp_path, "file,n,angle [rad],t [degC],other [furlong]\na,3,3.14159265,20,1\n")
+    found = cond.in_units(wanted).of("a.vtu")
+    assert found == pytest.approx({"n": 3, "angle": 180, "t": 293.15, "other": 1})
+    cond = table(tmp_path, "file,n,angle,t\na,3,90,290\n")  # as fields of mesh files
+    assert cond.in_units(wanted).of("a.vtu") == {"n": 3, "angle": 90, "t": 290}
+    for unit in ("m", "furlong"):
+        cond = table(tmp_path, f"file,angle [{unit}]\na,3\n")
+        with pytest.raises(ValueError, match=rf"t\.csv: column 'angle \[{unit}\]': .*'angle \[deg"):
+            cond.in_units(wanted)
+    cond = table(tmp_path, "file,n [m]\na,3\n")
+    with pytest.raises(ValueError, match="1 may mean that none was named"):
+        cond.in_units(wanted)

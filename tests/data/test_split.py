@@ -70,6 +70,12 @@ def test_the_largest_meshes_test(cells: MeshStore):
         ('{"train": [0], "val": [], "test": [9]}', "names the graphs 0 to 9, the store has 3"),
         ('{"train": [0]}', "not a readable split"),
         ("[1]", "not a readable split"),
+        ('{"train": [0.7], "val": [], "test": [2]}', "'train' is no list of whole numbers"),
+        ('{"train": [1e400], "val": [], "test": [2]}', "'train' is no list of whole numbers"),
+        ('{"train": ["1"], "val": [], "test": [2]}', "'train' is no list of whole numbers"),
+        ('{"train": [true], "val": [], "test": [2]}', "'train' is no list of whole numbers"),
+        ('{"train": "01", "val": [], "test": [2]}', "'train' is no list of whole numbers"),
+        ('{"train": [0], "val": {"1": 1}, "test": [2]}', "'val' is no list of whole numbers"),
     ],
 )
 def test_splits_that_do_not_fit(tmp_path, text, message):

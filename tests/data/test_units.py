@@ -78,6 +78,9 @@ def test_unlike_dimensions_are_refused(pair):
         ("m/", "m", "not known"),
         ("N m/rad", "N m", "different things"),
         ("degC/m", "K/m", "not known"),
+        ("100 Pa", "Pa", "'100 Pa' is not known"),
+        ("10^3 kg", "kg", "not known"),
+        ("1.5 m", "m", "not known"),
     ],
 )
 def test_what_is_refused(unit, to, why):

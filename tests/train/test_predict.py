@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from lrsa_geo.cli import main
 from lrsa_geo.data import CondTable, MeshStore
 from lrsa_geo.mesh import MeshError, read_mesh, write_mesh
-from lrsa_geo.train import load_surrogate, predict, predict_files
+from lrsa_geo.train import load_surrogate, predict, predict_files, predict_graph
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,21 @@ def test_a_mesh_without_truth_gets_the_prediction_alone(own, tmp_path):
     assert written["displacement_predicted"].shape == (len(mesh.pos), 3)
 
 
+def test_a_table_in_another_unit_is_converted(own, tmp_path):
+    surrogate = load_surrogate(own / "runs/mine-quick")
+    files = [str(own / "cases/cell0.vtu")]
+    results = []
+    for unit, value in (("[Pa]", 4e4), ("[kPa]", 40.0), ("", 4e4)):
+        table = CondTable("", (f"traction {unit}".strip(),), {"cell0": (value,)})
+        (result,) = predict_files(surrogate, files, tmp_path / f"out{unit}", table=table)
+        results.append(meshio.read(result.output).point_data["stress_predicted"])
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+    table = CondTable("loads.csv", ("traction [m]",), {"cell0": (4e4,)})
+    with pytest.raises(ValueError, match=r"loads\.csv: column 'traction \[m\]'"):
+        list(predict_files(surrogate, files, tmp_path / "out", table=table))
+
+
 def test_one_bad_file_among_others(own, tmp_path, capsys):
     surrogate = load_surrogate(own / "runs/mine-quick")
     (tmp_path / "bad.vtu").write_text("<VTKFile>")
@@ -121,6 +136,19 @@ def test_dimensions_must_agree(own, tmp_path):
     table = CondTable("", ("traction",), {"a": (4e4,)})
     with pytest.raises(MeshError, match="positions in 3 dimensions, the model was trained in 2"):
         list(predict_files(surrogate, [str(tmp_path / "a.vtu")], tmp_path / "o.vtu", table=table))
+
+
+def test_dimensions_of_a_store_must_agree(own, tmp_path):
+    """As in a mesh file, and not the library's words for shapes."""
+    surrogate = load_surrogate(own / "runs/mine-quick")
+    graphs = list(MeshStore(own / "mine.h5"))
+    for graph in graphs:
+        graph.pos = torch.nn.functional.pad(graph.pos, (0, 1))
+    solid = MeshStore.write(tmp_path / "solid.h5", graphs, MeshStore(own / "mine.h5").fields)
+    with pytest.raises(ValueError, match=r"solid\.h5: has positions in 3 dimensions, the model"):
+        predict_graph(surrogate, solid, 0, tmp_path / "o.vtu")
+    with pytest.raises(ValueError, match=r"solid\.h5: has positions in 3 dimensions, the model"):
+        surrogate.signature.check_graphs(solid)
 
 
 def test_results_never_overwrite_meshes(own, tmp_path):

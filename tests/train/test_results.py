@@ -205,10 +205,15 @@ def test_nothing_of_the_user_is_overwritten(here, capsys):
         ("cases/a0.vtu", "o/x.stl", "o/x.stl: cannot write '.stl'; name a folder, or a file that"),
         ("cases/*.vtu", "all.vtu", "all.vtu is one file, and there are 8 meshes; name a folder"),
         ("s.h5:1", "x.h5", "x.h5: cannot write '.h5'"),
+        ("cases/a0.vtu", "{here}/run/model.safetensors", "is a file, expected a folder"),
+        ("cases/a0.vtu", "{here}/s.h5/out", "s.h5: is a file, expected a folder"),
     ],
 )
 def test_outputs_that_make_no_sense(here, capsys, meshes, output, message):
-    assert main(["predict", str(here / "run"), str(here / meshes), "-o", output]) == 1
+    assert (
+        main(["predict", str(here / "run"), str(here / meshes), "-o", output.format(here=here)])
+        == 1
+    )
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -54,11 +54,18 @@ OUTLIER = Kind(
     "warning",
     "check the units and the convergence of these cases, or leave them out",
 )
+UNLIKE_EXTENT = Kind(
+    "meshes far larger or smaller than most",
+    "warning",
+    "check the units of their positions, such as mm among m; all are normalised together, so that"
+    " the smaller ones become a point",
+)
 
 LARGE_OFFSET = 20.0
 """Size of a field over its variation, from which an error relative to the size says little."""
 UNLIKE_SIZES = 1e3
 """Size of a field in the largest graph over that in the smallest, from which they are unlike."""
+_UNLIKE_EXTENT = 20.0  # inches among millimetres are 25 times as many
 _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in 10^30
 _ROUNDING = 1e-6  # of a field's size: less variation than that is none (float32 keeps 6e-8)
 
@@ -86,6 +93,12 @@ class FieldStatistics:
     findings: Findings
     fields: dict[str, _Field] = field(default_factory=dict)
     roles: dict[str, bool] = field(default_factory=dict)
+    extents: dict[str, float] = field(default_factory=dict)
+
+    def add_extent(self, where: str, pos: np.ndarray) -> None:
+        """Take the positions ``[N, D]`` of a graph."""
+        if len(pos) and (extent := float(np.ptp(pos.astype(np.float64), axis=0).max())) > 0:
+            self.extents[where] = extent
 
     def add(self, where: str, name: str, values: np.ndarray, judged: bool = True) -> None:
         """Take the values ``[N, C]`` of a field of a graph.
@@ -112,6 +125,11 @@ class FieldStatistics:
 
     def judge(self) -> None:
         """Put what is wrong with the fields into the findings."""
+        usual = float(np.median([*self.extents.values()])) if self.extents else 0.0
+        for where, extent in self.extents.items():
+            if not usual / _UNLIKE_EXTENT <= extent <= usual * _UNLIKE_EXTENT:
+                what = f"is {extent:.3g} long, most are about {usual:.3g}"
+                self.findings.add(UNLIKE_EXTENT, where, what)
         for name, about in self.fields.items():
             if len({len(mean) for mean in about.mean}) == 1:
                 self._moments(name, about)

@@ -100,6 +100,7 @@ def check_files(files: Sequence[str | Path], step: int = 0) -> list[Finding]:
         dimensions[where] = mesh.pos.shape[1]
         if mesh.get("cells") is None:
             without_cells.append(where)
+        statistics.add_extent(where, mesh.pos.numpy())
         _of_reading(where, reading, findings)
         for kind, what, value in faults_of_mesh(mesh):
             findings.add(kind, where, what, value)

@@ -33,7 +33,8 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     twice, the same mesh in two parts of the split. Warnings: nodes without a target (NaN in ``y``),
     nodes of no cell, duplicate nodes, hanging nodes, cells that own their nodes or repeat one,
     cells turned the other way than most; fields that are constant or zero, whose offset dwarfs
-    their variation, or that are far larger on some graphs than on others.
+    their variation, or that are far larger on some graphs than on others; meshes far larger or
+    smaller than most.
 
     Args:
         store: what to check; its digest is checked too.
@@ -50,6 +51,7 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     statistics = FieldStatistics(findings)
     for number, data in enumerate(store):
         where = f"graph {number}"
+        statistics.add_extent(where, data.pos.numpy())
         for kind, what in _numbers(data):
             findings.add(kind, where, what)
         for kind, what, value in faults_of_mesh(data):
