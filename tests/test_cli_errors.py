@@ -7,6 +7,7 @@ message of this one; a traceback that nobody can see.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,21 @@ def test_one_file_by_two_spellings_is_one_case(tmp_path, monkeypatch):
     Path("a/m.vtu").write_text("")
     found = mesh_files(["a/m.vtu", "./a/*.vtu", str(tmp_path / "a/m.vtu"), "a/../a"])
     assert found == ["a/m.vtu"]
+
+
+def test_names_that_a_terminal_cannot_show_end_nothing(monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setattr("lrsa_geo.cli.commands.run", lambda argv: print("größe.vtu") or 0)
+    assert main([]) == 0
+    shown.flush()
+    assert shown.buffer.getvalue() == b"gr\\xf6\\xdfe.vtu\n"
+
+
+def test_a_deleted_folder_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["data", "info", "../s.h5"]) == 1
+    assert "the current folder was deleted" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)  # pytest goes back from here

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 
@@ -10,6 +12,16 @@ def main(argv: list[str] | None = None) -> int:
 
     A training that was interrupted ends with 130, as the shell has it.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files that a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        os.getcwd()  # libraries end the process without it
+    except FileNotFoundError:
+        print(
+            "lrsa-geo: error: the current folder was deleted; change to one that exists",
+            file=sys.stderr,
+        )
+        return 1
     try:
         from lrsa_geo.cli.commands import run
     except ModuleNotFoundError as error:
