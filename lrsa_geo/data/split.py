@@ -6,7 +6,7 @@ import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -112,7 +112,8 @@ class Split:
             ValueError: it is no split of such a store.
         """
         try:
-            parts = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            parts = json.loads(text, object_pairs_hook=_each_once)
             split = cls(**{name: _whole_numbers(name, graphs) for name, graphs in parts.items()})
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -128,6 +129,13 @@ class Split:
                 f" {num_graphs}; split it again"
             )
         return split
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parts = dict(pairs)
+    if len(parts) < len(pairs):
+        raise ValueError("a part is there twice")
+    return parts
 
 
 def _whole_numbers(part: str, graphs: object) -> list[int]:

@@ -22,8 +22,10 @@ def rehearse(
         num_markers: boundary markers that the model knows.
 
     Raises:
-        ValueError: a graph cannot be read or scored; the message names it.
+        ValueError: a graph cannot be read or scored; the message names it. No test graph has a
+            marker of the surface.
     """
+    seen: set[int] = set()
     for part, graphs in (("validation", loaders.split.val), ("test", loaders.split.test)):
         dataset = loaders.dataset("val" if part == "validation" else "test")
         for i, graph in enumerate(graphs):
@@ -34,6 +36,8 @@ def rehearse(
                 if part == "test":
                     truth = loaders.store.arrays_of(graph, ["y"])["y"].nan_to_num()
                     data = loaders.store[graph]
+                    if data.get("boundary") is not None:
+                        seen.update(data.boundary.unique().tolist())
                     graph_report(data, truth, objective, config.recipe, config.surface)
             except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
                 raise ValueError(
@@ -46,3 +50,8 @@ def rehearse(
                     f"{where} has the boundary marker {int(markers.max())}, the model knows 0 to"
                     f" {num_markers - 1}"
                 )
+    if config.surface and seen and seen.isdisjoint(config.surface):
+        raise ValueError(
+            f"data.surface is {config.surface}, and no test graph of {loaders.store.path} has such"
+            f" a boundary marker, but {', '.join(map(str, sorted(seen)))}; choose among these"
+        )

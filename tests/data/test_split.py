@@ -76,6 +76,7 @@ def test_the_largest_meshes_test(cells: MeshStore):
         ('{"train": [true], "val": [], "test": [2]}', "'train' is no list of whole numbers"),
         ('{"train": "01", "val": [], "test": [2]}', "'train' is no list of whole numbers"),
         ('{"train": [0], "val": {"1": 1}, "test": [2]}', "'val' is no list of whole numbers"),
+        ('{"train": [0], "train": [1], "val": [], "test": [2]}', "a part is there twice"),
     ],
 )
 def test_splits_that_do_not_fit(tmp_path, text, message):

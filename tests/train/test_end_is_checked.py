@@ -72,6 +72,20 @@ def test_a_test_graph_that_cannot_be_scored_is_found_before_the_first_step(here,
     assert [path.name for path in here.iterdir()] == ["s.h5"]
 
 
+def test_a_surface_that_no_test_graph_has_is_refused(here, capsys):
+    marked = [
+        Data(pos=torch.rand(16, 2), y=torch.rand(16, 1), measure=torch.ones(16)) for _ in range(9)
+    ]
+    for graph in marked:
+        graph.boundary = (torch.arange(16) % 3).to(torch.int8)
+    MeshStore.write(here / "s.h5", marked, {"y": (Field("p"),)})
+    assert main(["train", "s.h5", *FLAGS, "--data.surface", "[7]"]) == 1
+    error = capsys.readouterr().err
+    assert "data.surface is [7], and no test graph of s.h5 has such a boundary marker" in error
+    assert "but 0, 1, 2; choose" in error
+    assert main(["train", "s.h5", *FLAGS, "--data.surface", "[2]"]) == 0
+
+
 def test_a_store_that_was_changed_is_refused(here, capsys):
     clouds(here / "s.h5")
     with h5py.File(here / "s.h5", "r+") as file:
