@@ -22,7 +22,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name next to ``path`` and rename it to ``path`` on success.
 
     The name keeps the suffix, by which writers choose a format, and is no other thread's or
-    process's. On an exception the temporary file is removed and ``path`` is left as it was.
+    process's. On an exception the temporary file is removed and ``path`` is left as it was; an
+    error of the system that names no file gets this one's name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +34,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -7,7 +7,9 @@ message of this one; a traceback that nobody can see.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,22 @@ def test_an_error_without_a_word_is_unexpected():
     with pytest.raises(StoreError) as caught:
         MeshStore("nothere.h5")
     assert is_expected(caught.value)
+
+
+def test_a_full_disk_keeps_the_old_split(cells_file, small_disk, monkeypatch, capsys):
+    monkeypatch.chdir(small_disk)
+    Path("s.h5").symlink_to(cells_file)
+    assert main(["data", "split", "s.h5"]) == 0
+    before = Path("s.split.json").read_text()
+    with contextlib.suppress(OSError), open("fill", "wb", buffering=0) as fill:
+        while True:
+            fill.write(bytes(4096))
+    assert main(["data", "split", "s.h5", "--seed", "5"]) == 1
+    assert "s.split.json: the disk is full; what was there before is kept" in (
+        capsys.readouterr().err
+    )
+    assert Path("s.split.json").read_text() == before
+    assert sorted(os.listdir()) == ["ballast", "fill", "s.h5", "s.split.json"]
 
 
 def test_output_that_nobody_reads_ends_a_command_in_one_line(capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import lrsa_geo
+from lrsa_geo.files import disk_is_full
 
 TRACEBACK = "--traceback"
 _PACKAGE = Path(lrsa_geo.__file__).parent
@@ -50,6 +51,11 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of memory: lower data.batch_size or set data.nodes_per_graph ({text[:160]})"
+    if isinstance(error, OSError) and error.filename and disk_is_full(error):
+        return (
+            f"{error.filename}: the disk is full; what was there before is kept: free some space"
+            " and give the command again"
+        )
     if is_expected(error):
         return text or type(error).__name__
     return (
