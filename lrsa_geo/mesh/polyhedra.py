@@ -14,11 +14,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lrsa_geo.mesh.cells import Blocks, shape_of
-from lrsa_geo.mesh.topology import facets_of
+from lrsa_geo.mesh.topology import REORDERED, facets_of
 
 POLYHEDRON = 42
 _FACETS = ("tetra", "hexahedron", "wedge", "pyramid", "penta_prism", "hexa_prism")
-_VOXEL = (0, 1, 3, 2, 4, 5, 7, 6)  # corners of a voxel in the order of a hexahedron
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,10 @@ def faces_of_blocks(blocks: Blocks) -> Faces | None:
     for number, nodes in blocks:
         cell = np.arange(first, first + len(nodes))
         first += len(nodes)
-        shape = None if number == POLYHEDRON else shape_of(number)
-        if shape == "voxel":
-            shape, nodes = "hexahedron", nodes[:, _VOXEL]
+        shape = "polyhedron" if number == POLYHEDRON else shape_of(number)
+        if shape in REORDERED:
+            shape, order = REORDERED[shape]
+            nodes = nodes[:, order]
         if shape not in _FACETS:
             continue
         for facet in facets_of(shape):

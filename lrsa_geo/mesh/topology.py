@@ -56,7 +56,7 @@ _SHAPES = {
     "hexa_prism": _prism(6),
 }
 # Cells that are another one with its corners in another order.
-_REORDERED = {"pixel": ("quad", (0, 1, 3, 2)), "voxel": ("hexahedron", (0, 1, 3, 2, 4, 5, 7, 6))}
+REORDERED = {"pixel": ("quad", (0, 1, 3, 2)), "voxel": ("hexahedron", (0, 1, 3, 2, 4, 5, 7, 6))}
 _QUADRATIC_LINEAR_QUAD = 30  # has nodes on two of its four edges
 # Nodes inside facets, after those inside edges: (shape, how many) -> the corners around each.
 _HEXAHEDRON_SIDES = ((0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
@@ -105,8 +105,8 @@ def _mesh_groups(cells: np.ndarray, cell_types: np.ndarray) -> list[_Group]:
             for i in range(width - 1):
                 groups.append(_Group(rows, nodes[:, i : i + 2], _SHAPES["line"], {}))
             continue
-        if name in _REORDERED:
-            name, order = _REORDERED[name]
+        if name in REORDERED:
+            name, order = REORDERED[name]
             nodes = nodes[:, order]
         if name == "polygon":
             shape = _Shape(width, _around(width), _around(width))
@@ -135,7 +135,7 @@ def _inner_nodes(
 def places_of_inner_nodes(cell_type: int, width: int) -> dict[int, tuple[int, ...]]:
     """Node of a cell of this type -> the corners of the edge, facet or cell in which it lies."""
     name = shape_of(cell_type)
-    name = _REORDERED[name][0] if name in _REORDERED else name
+    name = REORDERED[name][0] if name in REORDERED else name
     shape = _SHAPES.get(name)
     return {} if shape is None else _inner_nodes(name, shape, cell_type, width)
 

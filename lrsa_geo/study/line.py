@@ -144,7 +144,7 @@ class LineTraining:
         skipped, as is usual, and its loss scaled down.
         """
         rng = np.random.default_rng([self.seed, 0])
-        optimizer = self._optimizer(model)
+        optimizer = Muon.of(model, model.blocks, self.learning_rate)
         schedule = OneCycleLR(optimizer, self.learning_rate, total_steps=max(self.steps, 4))
         scaler = torch.amp.GradScaler("cpu", LOSS_SCALE, enabled=self.precision == "float16")
         losses: list[float] = []
@@ -159,12 +159,6 @@ class LineTraining:
             scaler.update()
             schedule.step()
         return losses
-
-    def _optimizer(self, model: GeometryOperator) -> Muon:
-        matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
-        known = {id(p) for p in matrices}
-        others = [p for p in model.parameters() if id(p) not in known]
-        return Muon(matrices, others, self.learning_rate)
 
     def error(self, model: GeometryOperator, a: Tensor, u: Tensor) -> Tensor:
         """Relative L2 error of every input ``[B, nodes]`` -> ``[B]``, in float32 or float64."""

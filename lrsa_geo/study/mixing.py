@@ -38,10 +38,8 @@ class ThroughLatents(NodeModule):
         """What the nodes read when others have these features, ``[R, C]`` -> ``[R, C]``."""
         if not isinstance(self.mixer, LowRankMixer):
             return self.mixer.mix(rows, layout, self.modulation)
-        z = self.mixer.compress(self.mixer.prepare(rows), layout)
-        if self.modulation is not None:
-            gain, shift = self.modulation[:, None].chunk(2, dim=-1)
-            z = (1 + gain) * z + shift
+        nodes = self.mixer.prepare(rows)
+        z = self.mixer.conditioned_latents(nodes, layout, self.modulation)
         return self.mixer.reconstruct(self.held, self.mixer.process(z), layout)
 
 

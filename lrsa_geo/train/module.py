@@ -150,10 +150,7 @@ class SurrogateModule(lightning.LightningModule):
             raise ValueError(f"optim.method is '{self.optim.method}', expected muon or adamw")
         if self.optim.method == "adamw":
             return torch.optim.AdamW(self.parameters(), lr, weight_decay=weight_decay, fused=fused)
-        matrices = {p for p in self.surrogate.operator.blocks.parameters() if p.dim() == 2}
-        others = [p for p in self.parameters() if p not in matrices]
-        in_order = [p for p in self.parameters() if p in matrices]
-        return Muon(in_order, others, lr, weight_decay=weight_decay)
+        return Muon.of(self, self.surrogate.operator.blocks, lr, weight_decay=weight_decay)
 
 
 class History(lightning.Callback):

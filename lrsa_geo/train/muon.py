@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 Gradients = list[tuple[Tensor, Tensor]]  # parameters, each with its gradient
@@ -53,6 +53,19 @@ class Muon(torch.optim.Optimizer):
             [group for group in groups if group["params"]],
             {"lr": lr, "betas": betas, "weight_decay": weight_decay},
         )
+
+    @classmethod
+    def of(cls, model: nn.Module, blocks: nn.Module, lr: float, **options: Any) -> Muon:
+        """For the weight matrices of a model's blocks, with AdamW for all its other parameters.
+
+        Args:
+            model: whose parameters are trained, in their order.
+            blocks: a part of it.
+            lr, options: of this class.
+        """
+        inside = {p for p in blocks.parameters() if p.dim() == 2}
+        matrices = [p for p in model.parameters() if p in inside]
+        return cls(matrices, [p for p in model.parameters() if p not in inside], lr, **options)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

@@ -34,8 +34,8 @@ def rehearse(
                 batch = Batch.from_data_list([dataset[i]])
                 objective.errors(batch.y, batch)
                 if part == "test":
-                    truth = loaders.store.arrays_of(graph, ["y"])["y"].nan_to_num()
                     data = loaders.store[graph]
+                    truth = data.y.nan_to_num()
                     if data.get("boundary") is not None:
                         seen.update(data.boundary.unique().tolist())
                     graph_report(data, truth, objective, config.recipe, config.surface)

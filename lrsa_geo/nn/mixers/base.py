@@ -158,10 +158,15 @@ class LowRankMixer(Mixer):
         ``[B, 2 C]`` holds (g, s) of Z <- (1 + g) Z + s.
         """
         nodes = self.prepare(rows)
-        z = self.compress(nodes, layout)
-        if modulation is not None:
-            z = modulate(z, modulation[:, None])
+        z = self.conditioned_latents(nodes, layout, modulation)
         return self.reconstruct(nodes, self.process(z), layout)
+
+    def conditioned_latents(
+        self, nodes: Any, layout: NodeLayout, modulation: Tensor | None = None
+    ) -> Tensor:
+        """What :meth:`compress` gives, and the graph's condition makes of it: ``[B, M, C]``."""
+        z = self.compress(nodes, layout)
+        return z if modulation is None else modulate(z, modulation[:, None])
 
     def prepare(self, rows: Tensor) -> Any:
         """What both compress and reconstruct need of each node; the rows themselves by default."""
