@@ -103,18 +103,17 @@ def _data(values: Any) -> tuple[list[Spectrum], str]:
 
 
 def _model(values: Any) -> tuple[list[Spectrum], str]:
-    from lrsa_geo.data import MeshStore, match_store
+    from lrsa_geo.data import MeshStore
     from lrsa_geo.study import mixing_spectra
-    from lrsa_geo.train import load_surrogate
+    from lrsa_geo.train import graph_for, load_surrogate
 
     if values.count < 1:
         raise ValueError(f"--count is {values.count}, expected at least 1")
     surrogate = load_surrogate(Path(values.what))
     file, number = _graph(values.graph, Path(values.what))
     store = MeshStore(file)
-    if not 0 <= number < len(store):
-        raise ValueError(f"{file} has the graphs 0 to {len(store) - 1}, asked for is {number}")
-    data = match_store(store, surrogate.signature.fields, truth=False)[number]
+    store.verify()
+    data = graph_for(surrogate, store, number)
     weighed = "by their measure" if surrogate.config.use_measure else "all alike"
     about = (
         f"Mixing of {values.what} ({surrogate.config.mixer}) on graph {number} of {file},"

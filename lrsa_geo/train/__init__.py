@@ -22,6 +22,7 @@ from lrsa_geo.train.muon import Muon
 from lrsa_geo.train.objective import Objective, ObjectiveConfig, relative_l2
 from lrsa_geo.train.predict import (
     Prediction,
+    graph_for,
     load_surrogate,
     predict,
     predict_files,
@@ -60,6 +61,7 @@ __all__ = [
     "evaluate",
     "find_config",
     "followed_folder",
+    "graph_for",
     "layout_of",
     "load_config",
     "load_surrogate",

@@ -105,6 +105,21 @@ class Prediction:
     outside: list[str] = field(default_factory=list)
 
 
+def graph_for(surrogate: Surrogate, store: MeshStore, number: int) -> Data:
+    """A graph of a store, with the columns that a surrogate reads, in its units.
+
+    Raises:
+        ValueError: there is no such graph; the store lacks a field, or has another dimension.
+    """
+    if not 0 <= number < len(store):
+        raise ValueError(
+            f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
+        )
+    data = match_store(store, surrogate.signature.fields, truth=False)[number]
+    surrogate.signature.check_dim(data.pos.shape[1], store.path)
+    return data
+
+
 def predict_graph(
     surrogate: Surrogate,
     store: MeshStore,
@@ -129,17 +144,11 @@ def predict_graph(
         ValueError: there is no such graph, the store lacks a field, or the place is taken.
         MeshError: the file cannot be written.
     """
-    if not 0 <= number < len(store):
-        raise ValueError(
-            f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
-        )
-    store = match_store(store, surrogate.signature.fields, truth=False)
+    data = graph_for(surrogate, store, number)
     target = Path(output)
     if not is_one_file(target, 1):
         target /= f"{Path(store.path).stem}-{number}.vtu"
     check_outputs([str(store.path)], [target], surrogate.signature.fields["y"], overwrite)
-    data = store[number]
-    surrogate.signature.check_dim(data.pos.shape[1], store.path)
     return _written(surrogate, data, data, predict(surrogate, data), target)
 
 
