@@ -1,7 +1,8 @@
 """Navier-Stokes: forced flow on a periodic square, the vorticity at successive times.
 
 The problem of FNO (arXiv 2010.08895, section 5.3): a random vorticity is stirred by
-0.1 (sin 2 pi (x + y) + cos 2 pi (x + y)) and damped by viscosity. The solver is in ``vorticity.py``.
+0.1 (sin 2 pi (x + y) + cos 2 pi (x + y)) and damped by viscosity. The solver is in
+``vorticity.py``.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ def flow_frames(
         viscosity: nu.
         times: ``[T]``, above 0 and ascending.
         forcing: f, ``[n, n]``, 0 by default.
-        step: largest time step; by default the fastest flow at the frame before moves by half a spacing
-            in it, and it is at most 1/32.
+        step: largest time step; by default the fastest flow at the frame before moves by half a
+            spacing in it, and it is at most 1/32.
 
     Returns:
         ``[T, n, n]``.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrsa_geo.jobs import SampleError
+from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.navier_stokes import NavierStokesRecipe, torus_graph
 from lrsa_geo.simulate.vorticity import (
     enstrophy,
@@ -29,9 +30,7 @@ def draw(seed: int, n: int = 64, scale: float = 686.0) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=10)
-@given(
-    st.tuples(st.integers(-4, 4), st.integers(-4, 4)).filter(any), st.floats(1e-4, 1e-2)
-)
+@given(st.tuples(st.integers(-4, 4), st.integers(-4, 4)).filter(any), st.floats(1e-4, 1e-2))
 def test_a_single_wave_decays_exactly(wave, viscosity):
     """Its flow does not move it: w = exp(-nu k^2 t) w0, however long the steps."""
     x, y = torus(16).points()
@@ -199,3 +198,12 @@ def test_rows_of_the_grid_follow_x():
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(ValueError, match=rf"{next(iter(wrong))} is"):
         NavierStokesRecipe(**wrong)
+
+
+def test_a_store_keeps_the_series(tmp_path):
+    recipe = NavierStokesRecipe(samples=2, **SMALL)
+    store = make_store(recipe, tmp_path / "flow.h5", processes=0)
+    assert store.is_series
+    assert store.num_steps.tolist() == [4, 4]
+    assert torch.equal(store[1].states, recipe.sample(1).states)
+    assert torch.equal(store[1].times, recipe.sample(1).times)
