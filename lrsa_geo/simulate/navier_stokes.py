@@ -74,8 +74,10 @@ class NavierStokesRecipe:
     def fields(self) -> dict[str, Fields]:
         """Names and units of the columns of ``states`` and ``cond``."""
         low, high = self.viscosity
-        states = {"states": (Field("vorticity"),)}
-        return states if low == high else states | {"cond": (Field("viscosity"),)}
+        fields: dict[str, Fields] = {"states": (Field("vorticity"),)}
+        if low != high:
+            fields["cond"] = (Field("viscosity"),)
+        return fields
 
     def sample(self, index: int) -> Data:
         """Draw and solve sample ``index``, alone.
