@@ -77,12 +77,12 @@ def validate(quick: bool = False) -> Iterator[tuple[str, float, str]]:
     Args:
         quick: a coarse mesh only.
     """
-    for num_nodes in (1800, 3600, 9000)[: 1 if quick else 3]:
+    for num_nodes in (2000, 4000, 8000)[: 1 if quick else 3]:
         steady = benchmark(20, num_nodes, until=4.0, kept=INTERVAL)
         about = f"Re 20, {steady.num_nodes:,} nodes"
         yield f"{about}: drag", float(steady.drag[-1]), "5.57 to 5.59"
         yield f"{about}: lift", float(steady.lift[-1]), "0.0104 to 0.0110"
-    for num_nodes in (1800, 3600, 9000)[: 1 if quick else 3]:
+    for num_nodes in (2000, 4000, 8000)[: 1 if quick else 3]:
         wake = benchmark(100, num_nodes, until=6.0, kept=2.0)
         about = f"Re 100, {wake.num_nodes:,} nodes"
         yield f"{about}: largest drag", float(wake.drag.max()), "3.22 to 3.24"

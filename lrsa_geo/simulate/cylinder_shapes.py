@@ -89,7 +89,7 @@ def channel_mesh(body: Body, num_nodes: float) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         ``points [n, 2]`` in m and triangles ``cells [K, 3]``.
     """
-    scale = (4000 / num_nodes) ** 0.5
+    scale = (4350 / num_nodes) ** 0.5
     with gmsh_session():
         geo = gmsh.model.geo
         rim = [(0, 0), (LENGTH, 0), (LENGTH, HEIGHT), (0, HEIGHT)]
@@ -102,14 +102,16 @@ def channel_mesh(body: Body, num_nodes: float) -> tuple[np.ndarray, np.ndarray]:
         geo.synchronize()
         near, far = 0.009 * scale, 0.075 * scale
         sizes = [grade("CurvesList", surface, near, far, reach=0.3, number=1, sampling=200)]
-        sizes.append(_wake(body, 0.034 * scale, far, number=3))
+        behind = body.outline[:, 0].max() + 0.25
+        sizes.append(_wake(body, 0.02 * scale, far, until=behind, spread=0.75, number=3))
+        sizes.append(_wake(body, 0.034 * scale, far, until=LENGTH, spread=1.0, number=4))
         generate(2, sizes)
         points, cells, _ = mesh_of(TRIANGLES, 2)
     return points, cells
 
 
-def _wake(body: Body, near: float, far: float, number: int) -> int:
-    """Elements of size ``near`` behind the body, to the end of the channel."""
+def _wake(body: Body, near: float, far: float, *, until: float, spread: float, number: int) -> int:
+    """Elements of size ``near`` from the body to ``until``, ``spread`` widths to either side."""
     fields = gmsh.model.mesh.field
     fields.add("Box", number)
     middle = body.outline[:, 1].mean()
@@ -117,9 +119,9 @@ def _wake(body: Body, near: float, far: float, number: int) -> int:
         "VIn": near,
         "VOut": far,
         "XMin": body.outline[:, 0].min(),
-        "XMax": LENGTH,
-        "YMin": middle - body.width,
-        "YMax": middle + body.width,
+        "XMax": until,
+        "YMin": middle - spread * body.width,
+        "YMax": middle + spread * body.width,
         "Thickness": 0.1,
     }
     for option, value in bounds.items():

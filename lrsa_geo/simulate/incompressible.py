@@ -86,7 +86,7 @@ class TaylorHood:
             return csr_matrix((data.ravel(), where), shape=(len(rows), basis.N))
 
         functions = [function[0] for function in basis.basis]
-        values = sampled([function.value for function in functions])
+        values = sampled([np.asarray(function) for function in functions])
         slopes = [sampled([function.grad[axis] for function in functions]) for axis in (0, 1)]
         both = hstack(slopes)
         nodes = basis.doflocs.T
@@ -141,6 +141,7 @@ class IncompressibleFlow:
 
     Attributes:
         velocity: ``[N, 2]``, now.
+        before: ``[N, 2]``, the velocity one step before.
         pressure: ``[n]`` at the corners, over the density.
         time: since the start.
     """
@@ -164,14 +165,14 @@ class IncompressibleFlow:
         self.velocity, self.pressure = creeping.solve(resting)
         self._system = _Saddle(spaces, self._moved, fixed, values)
         self._known = resting  # of the last step: advection, and what earlier velocities leave
-        self._before = self.velocity  # one step before: the first is one of Euler's of 2/3 length
+        self.before = self.velocity  # so the first step is Euler's, of 2/3 of the length
         self.time = 0.0
 
     def disturb(self, change: np.ndarray) -> None:
         """Add ``[N, 2]`` to the velocity where it is not prescribed."""
         self.velocity = self.velocity.copy()
         self.velocity[self._free] += change[self._free]
-        self._before = self.velocity
+        self.before = self.velocity
 
     def advance(self, steps: int) -> None:
         """March so many steps.
@@ -182,10 +183,10 @@ class IncompressibleFlow:
         mass, rate = self.spaces.mass, 0.5 / self.step
         with np.errstate(all="ignore"):  # a step too long ends in NaN, which is noticed
             for _ in range(steps):
-                now, before = self.velocity, self._before
+                now, before = self.velocity, self.before
                 known = self.spaces.advection(2 * now - before) - rate * (mass @ (4 * now - before))
                 self.velocity, self.pressure = self._system.solve(-known)
-                self._before, self._known = now, known
+                self.before, self._known = now, known
         self.time += steps * self.step
         fastest = np.abs(self.velocity).max()
         if not fastest < RUNAWAY * self._scale:

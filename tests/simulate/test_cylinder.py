@@ -72,12 +72,12 @@ def test_advection_is_the_integral_of_its_definition():
     np.testing.assert_allclose(found, [1 / 6 + 1 / 3 - 1 / 4, 1 / 4], atol=1e-12)
 
 
-def test_a_uniform_flow_carries_a_shear_wave_with_second_order():
-    """u = (1, 0.1 sin(k (x - t)) e^(-nu k^2 t)) is exact; here in a box, prescribed all around."""
-    k, viscosity = 2 * np.pi, 1e-2
+def test_a_uniform_flow_carries_a_shear_with_second_order():
+    """u = (1, v) where v is a Gaussian bump of x that moves and spreads: an exact solution."""
+    viscosity = 1e-2
     mesh = MeshTri.init_tensor(np.linspace(0, 2, 41), np.linspace(0, 0.2, 5))
     spaces = TaylorHood.of(mesh.p.T, mesh.t.T)
-    x, y = spaces.points.T
+    x = spaces.points[:, 0]
     errors = []
     for step in (0.01, 0.005):
         fixed = np.isclose(x, 0) | np.isclose(x, 2)
@@ -88,7 +88,7 @@ def test_a_uniform_flow_carries_a_shear_wave_with_second_order():
             bump = np.exp(-((x - 0.7 - time) ** 2) / (4 * viscosity * (0.25 + time)))
             return np.column_stack([np.ones_like(x), 0.1 * bump * np.sqrt(0.25 / (0.25 + time))])
 
-        flow.velocity, flow._before = exact(step), exact(0.0)
+        flow.velocity, flow.before = exact(step), exact(0.0)
         flow.advance(round(0.4 / step) - 1)
         errors.append(np.abs(flow.velocity - exact(0.4)).max())
     assert errors[1] < 1e-3
@@ -104,16 +104,16 @@ def test_velocity_has_no_divergence_between_linear_functions():
 
 def test_the_benchmark_at_reynolds_20():
     """Schäfer and Turek's 2D-1: drag 5.57 to 5.59, lift 0.0104 to 0.0110."""
-    wake = benchmark(20, 1500, until=1.5, kept=0.1)
+    wake = benchmark(20, 2600, until=1.5, kept=0.1)
     assert wake.drag[-1] == pytest.approx(5.58, rel=0.01)
-    assert wake.lift[-1] == pytest.approx(0.0107, rel=0.25)
+    assert wake.lift[-1] == pytest.approx(0.0107, rel=0.2)
 
 
 def test_the_benchmark_at_reynolds_100():
     """2D-2: largest drag 3.22 to 3.24, largest lift 0.99 to 1.01, Strouhal 0.295 to 0.305."""
-    wake = benchmark(100, 2000, until=3.2, kept=1.0)
+    wake = benchmark(100, 2000, until=5.0, kept=1.0)
     assert wake.drag.max() == pytest.approx(3.23, rel=0.03)
-    assert wake.lift.max() == pytest.approx(1.0, rel=0.08)
+    assert wake.lift.max() == pytest.approx(1.0, rel=0.1)
     assert wake.strouhal == pytest.approx(0.3, rel=0.03)
 
 
