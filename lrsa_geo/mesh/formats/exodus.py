@@ -193,7 +193,8 @@ class _Exodus:
         )
         point_data |= {name: mark for name, mark in marks.items() if name not in point_data}
         cell_data = _vectors(self.cell_fields(step, rows, total))
-        return RawMesh(pos, blocks, point_data, cell_data, notes)
+        times = self.times.astype(np.float64) if len(self.times) else None
+        return RawMesh(pos, blocks, point_data, cell_data, notes, times=times)
 
     def cells(self, number: int, kind: str) -> Blocks:
         connect = self.array(f"connect{number}").astype(np.int64) - 1
