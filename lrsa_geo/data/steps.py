@@ -114,7 +114,10 @@ class StepView(MeshStore):
         return int(self._first[series]) + step - self.stepping.history
 
     def __getitem__(self, index: int) -> MeshData:
-        return MeshData().update(self._read(range(len(self))[index], self.arrays))
+        number = range(len(self))[index]
+        data = MeshData().update(self._read(number, self.arrays))
+        data.num_nodes = len(data.pos)
+        return data
 
     def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some arrays of an example; the others are not read."""
@@ -127,12 +130,12 @@ class StepView(MeshStore):
 
     def _read(self, index: int, arrays: Sequence[str]) -> dict[str, Any]:
         number, step = self.place(index)
-        known = self.series.arrays
-        own = [a for a in arrays if a in known and a not in (*_SERIES, "y")]
-        if "given" in arrays and "boundary" not in own:
-            own.append("boundary")
+        known, wanted = self.series.arrays, set(arrays)
+        own = [a for a in known if a in wanted and a not in (*_SERIES, "y")]
+        own += ["x"] if self.stepping.x and "change" in wanted and "x" not in wanted else []
+        own += ["boundary"] if "given" in wanted and "boundary" not in wanted else []
         graph: dict[str, Any] = self.series.arrays_of(number, own)
-        if set(arrays) <= set(own) - set(self._changing_arrays):
+        if wanted.isdisjoint(self._changing_arrays):
             return graph
         first = step - self.stepping.history if self.stepping.steps else step
         steps = self.series.window(
@@ -142,7 +145,7 @@ class StepView(MeshStore):
         if not self.stepping.steps:
             past, start = self._first_states(number)
             steps["times"] = steps["times"] - start
-        return graph | self._arrays_of_step(graph, past, steps, step - first)
+        return graph | self._arrays_of_step(graph, past, steps, step - first, wanted)
 
     def _first_states(self, number: int) -> tuple[Tensor, float]:
         """States that an example of the mode "time" reads, and when the series begins."""
@@ -150,28 +153,31 @@ class StepView(MeshStore):
         return first["states"][:, : self.stepping.history], float(first["times"][0])
 
     def _arrays_of_step(
-        self, graph: Mapping[str, Tensor], past: Tensor, steps: dict[str, Tensor], now: int
+        self,
+        graph: Mapping[str, Tensor],
+        past: Tensor,
+        steps: dict[str, Tensor],
+        now: int,
+        wanted: set[str],
     ) -> dict[str, Any]:
         """The arrays that change from step to step; ``now`` is the one that is predicted."""
         stepping, states = self.stepping, steps["states"]
         known = [self._known(graph, steps, now + k) for k in range(self.ahead)]
         y = states[:, now].contiguous()
-        found: dict[str, Any] = {"y": y}
-        if "x" in stepping.fields:
+        found: dict[str, Any] = {"y": y, "change": y}
+        if "x" in stepping.fields and wanted & {"x", "change"}:
             own = [graph["x"]] if stepping.x else []
             found["x"] = torch.cat([*own, known[0].x_t, stepping.past_of(past)], dim=1)
             found["change"] = y - stepping.last(found["x"]) * stepping.changing
-        else:
-            found["change"] = y
-        if "cond" in stepping.fields:
+        if "cond" in stepping.fields and "cond" in wanted:
             own = [graph["cond"]] if stepping.cond else []
             found["cond"] = torch.cat([*own, known[0].cond_t], dim=1)
         if stepping.dim and stepping.steps:
             found["pos"] = steps["pos_t"][:, now - 1].contiguous()
         if known[0].given is not None:
             found["given"] = known[0].given
-        rest = range(1, self.ahead)
-        if rest:
+        if self.ahead > 1:
+            rest = range(1, self.ahead)
             parts = [p for k in rest for p in (states[:, now + k], known[k].x_t)]
             found["later"] = torch.cat(parts, dim=1)
             found["later_cond"] = torch.cat([known[k].cond_t for k in rest], dim=1)
