@@ -26,6 +26,8 @@ from lrsa_geo.data.split import (
     together,
 )
 from lrsa_geo.data.statistics import Statistics
+from lrsa_geo.data.stepping import Known, SeriesConfig, Stepping
+from lrsa_geo.data.steps import StepView, match_series, stepping_of
 from lrsa_geo.data.store import MeshStore, StoreError, migrate
 from lrsa_geo.data.units import conversion
 
@@ -36,15 +38,19 @@ __all__ = [
     "CondTable",
     "Finding",
     "GraphReader",
+    "Known",
     "MeshStore",
     "Mirror",
     "MismatchError",
     "Normalizer",
     "Ranges",
+    "SeriesConfig",
     "Split",
     "SplitConfig",
     "SplitRule",
     "Statistics",
+    "StepView",
+    "Stepping",
     "StoreDataset",
     "StoreError",
     "check_files",
@@ -62,6 +68,7 @@ __all__ = [
     "geometry_keys",
     "group_numbers",
     "make_split",
+    "match_series",
     "match_store",
     "migrate",
     "node_spacing",
@@ -71,6 +78,7 @@ __all__ = [
     "spacing_of",
     "split_in_order",
     "split_path",
+    "stepping_of",
     "together",
     "transform_of",
 ]

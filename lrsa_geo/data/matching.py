@@ -15,6 +15,7 @@ from lrsa_geo.data.units import Conversion, UnitError, conversion
 from lrsa_geo.mesh import Field, Fields, MeshData, column_slices
 
 _KIND = {"x": "input", "y": "target", "cond": "condition", "about": "fact"}
+_KIND |= {"states": "state", "x_t": "input of time", "cond_t": "condition of time"}
 
 
 class MismatchError(ValueError):
@@ -36,8 +37,8 @@ class ColumnMatch:
     offset: tuple[float, ...]
 
     def __call__(self, values: Tensor) -> Tensor:
-        """``[N, columns of the store]`` -> ``[N, wanted columns]``."""
-        picked = values[:, list(self.columns)]
+        """``[..., columns of the store]`` -> ``[..., wanted columns]``."""
+        picked = values[..., list(self.columns)]
         if set(self.factor) <= {1.0} and set(self.offset) <= {0.0}:
             return picked
         factor = torch.tensor(self.factor, dtype=torch.float64, device=values.device)
@@ -142,6 +143,11 @@ class _MatchedStore(MeshStore):
         """Some arrays of graph ``index``."""
         graph = super().arrays_of(index, arrays)
         return {a: self._matches[a](v) if a in self._matches else v for a, v in graph.items()}
+
+    def window(self, index: int, first: int, last: int, arrays: list[str]) -> dict[str, Tensor]:
+        """Some steps of a series."""
+        steps = super().window(index, first, last, arrays)
+        return {a: self._matches[a](v) if a in self._matches else v for a, v in steps.items()}
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated."""

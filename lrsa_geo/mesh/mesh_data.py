@@ -16,7 +16,9 @@ from lrsa_geo.mesh.cells import TYPE_OF_WIDTH, is_known
 from lrsa_geo.mesh.errors import MeshError
 
 # What the first axis of an array of a mesh counts; `cond` has one row for each graph.
-NODE_ARRAYS = {"x": 2, "y": 2, "measure": 1, "boundary": 1, "passive": 1}  # name -> axes
+# Name -> axes; the last ones are of series.
+NODE_ARRAYS = {"x": 2, "y": 2, "measure": 1, "boundary": 1, "passive": 1, "given": 2, "later": 2}
+NODE_ARRAYS |= {"states": 3, "x_t": 3, "pos_t": 3}
 _TABLES = ("point_data", "cell_data")
 
 
@@ -29,7 +31,9 @@ class MeshData(Data):
     - ``pos [N, D]``, ``x [N, F]``, ``y [N, C]``, ``measure [N]``, ``boundary [N]``,
       ``cond [B, P]``, ``edge_index [2, E]``, ``edge_attr [E, A]``;
     - ``cells [K, V]``, padded with -1, and ``cell_types [K]``, VTK's numbers;
-    - ``point_data`` and ``cell_data``: name -> array of N or K rows.
+    - ``point_data`` and ``cell_data``: name -> array of N or K rows;
+    - of a series of T steps ``states [N, T, C]``, ``times [T]``, and what else is known of each
+      time: ``x_t [N, T, F]``, ``pos_t [N, T, D]``, ``cond_t [T, P]``.
 
     In ``Batch.from_data_list`` the nodes of each graph's cells move up by the nodes before them,
     padding stays -1, and tables of different widths are padded to the widest; ``batch[i]`` gives
@@ -100,7 +104,8 @@ class MeshData(Data):
             return
         nodes = len(pos)
         for name, axes in NODE_ARRAYS.items():
-            yield from _shape(name, self.get(name), [nodes, "*"] if axes == 2 else [nodes])
+            expected: list[int | str] = [nodes, "*", "*"]
+            yield from _shape(name, self.get(name), expected[:axes])
         yield from _shape(
             "cond", self.get("cond"), [self.num_graphs if _is_batch(self) else 1, "*"]
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,25 @@ def boundary_nodes(cells: np.ndarray, cell_type: int, num_nodes: int) -> np.ndar
     return boundary_facets(cells, np.full(len(cells), cell_type), num_nodes).nodes
 
 
+@dataclass(frozen=True)
+class Series:
+    """Fields of the nodes at several times.
+
+    Args:
+        times: ``[T]``, ascending.
+        fields: each ``[T, N]`` or ``[T, N, components]``.
+    """
+
+    times: np.ndarray
+    fields: Sequence[np.ndarray]
+
+    def states(self) -> torch.Tensor:
+        """``[N, T, K]`` in float32, the fields' columns side by side."""
+        columns = [field.reshape(*field.shape[:2], -1) for field in self.fields]
+        states = np.concatenate(columns, axis=2).transpose(1, 0, 2)
+        return torch.tensor(np.ascontiguousarray(states), dtype=torch.float32)
+
+
 def solution_graph(
     points: np.ndarray,
     cells: np.ndarray,
@@ -23,10 +43,13 @@ def solution_graph(
     *,
     inputs: Iterable[np.ndarray] = (),
     near: Iterable[int | None] = (),
-    targets: Iterable[np.ndarray],
+    targets: Iterable[np.ndarray] = (),
     cond: Iterable[float] | None = None,
+    series: Series | None = None,
 ) -> MeshData:
     """A solution as a graph, float32, with the lumped measure of the nodes.
+
+    It has targets or a series.
 
     Args:
         points: ``[N, D]``.
@@ -38,6 +61,7 @@ def solution_graph(
             the vector to each, see :class:`DistanceToBoundary`.
         targets: columns of ``y``, each ``[N]`` or ``[N, components]``.
         cond: the graph's parameters, if it has any.
+        series: what the nodes went through, the graph's ``states`` and ``times``.
     """
     mesh = MeshData(
         pos=torch.from_numpy(points),
@@ -51,13 +75,17 @@ def solution_graph(
         x += [found.boundary_distance[:, None], found.boundary_offset]
     graph = MeshData(
         pos=mesh.pos.float(),
-        x=torch.cat(x, dim=1).float(),
-        y=torch.tensor(np.column_stack(list(targets)), dtype=torch.float32),
         cells=mesh.cells,
         cell_types=mesh.cell_types,
         measure=NodeMeasure()(mesh).measure.float(),
         boundary=mesh.boundary,
     )
+    if x:
+        graph.x = torch.cat(x, dim=1).float()
+    if targets := list(targets):
+        graph.y = torch.tensor(np.column_stack(targets), dtype=torch.float32)
+    if series is not None:
+        graph.states, graph.times = series.states(), torch.tensor(series.times).double()
     if cond is not None:
         graph.cond = torch.tensor([list(cond)], dtype=torch.float32)
     return graph

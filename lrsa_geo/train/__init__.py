@@ -1,6 +1,7 @@
 """Training, testing and predicting: Lightning's loop around a surrogate."""
 
-from lrsa_geo.data import SplitConfig
+from lrsa_geo.data import SeriesConfig, SplitConfig
+from lrsa_geo.train.assembly import Assembly, assemble, matched
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
@@ -31,12 +32,15 @@ from lrsa_geo.train.predict import (
 from lrsa_geo.train.processes import followed_folder
 from lrsa_geo.train.records import write_json
 from lrsa_geo.train.results import result_fields
+from lrsa_geo.train.rollout import rollout, rollout_of_series
 from lrsa_geo.train.run import Interrupted, Run
+from lrsa_geo.train.series import SeriesDataModule, SeriesModule
 from lrsa_geo.train.signature import Signature
 from lrsa_geo.train.surrogate import ModelConfig, Surrogate, layout_of
 
 __all__ = [
     "LOSSES",
+    "Assembly",
     "Comparison",
     "DataConfig",
     "Interrupted",
@@ -49,6 +53,9 @@ __all__ = [
     "OptimConfig",
     "Prediction",
     "Run",
+    "SeriesConfig",
+    "SeriesDataModule",
+    "SeriesModule",
     "Signature",
     "SplitConfig",
     "StoreDataModule",
@@ -57,6 +64,7 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "add_config_arguments",
+    "assemble",
     "config_from",
     "evaluate",
     "find_config",
@@ -65,6 +73,7 @@ __all__ = [
     "layout_of",
     "load_config",
     "load_surrogate",
+    "matched",
     "parse_config",
     "predict",
     "predict_files",
@@ -72,6 +81,8 @@ __all__ = [
     "prepare_store",
     "relative_l2",
     "result_fields",
+    "rollout",
+    "rollout_of_series",
     "save_config",
     "train",
     "training_graphs",

@@ -85,9 +85,10 @@ class Surrogate(nn.Module):
         """
         signature = Signature.of_store(store, config)
         relative = config.relative_positions
-        statistics = Statistics.of_store(
-            store, graphs, signature.fields, relative_positions=relative
-        )
+        told = signature.fields
+        if signature.stepping is not None:
+            told = told | {"change": told["y"]}
+        statistics = Statistics.of_store(store, graphs, told, relative_positions=relative)
         normalizer = Normalizer(signature.pos_dim, signature.fields)
         normalizer.take(statistics)
         if config.fourier_octaves == "auto":
@@ -104,6 +105,8 @@ class Surrogate(nn.Module):
         arrays = ["pos", *(a for a in ("x", "cond") if a in self.signature.fields)]
         arrays += ["measure"] if self.config.use_measure else []
         arrays += ["edge_index"] if self.config.local else []
+        stepping = self.signature.stepping
+        arrays += ["given"] if stepping is not None and stepping.prescribed else []
         return arrays + (["boundary"] if self.signature.num_markers else [])
 
     def objective(self, config: ObjectiveConfig | None = None) -> Objective:
@@ -137,7 +140,9 @@ class Surrogate(nn.Module):
             layout_of(data, self.config) if layout is None else layout,
             cond=cond,
         )
-        return self.normalizer.y.inverse(y.float())
+        y = self.normalizer.y.inverse(y.float())
+        stepping = self.signature.stepping
+        return y if stepping is None else stepping.complete(y, data)
 
     def query(
         self, data: Data, pos: Tensor, x: Tensor | None = None, boundary: Tensor | None = None

@@ -1,6 +1,6 @@
 """The layout of a MeshStore file, and what reading and writing it share.
 
-Format version 2 (G graphs; each array is the concatenation over graphs)::
+Format version 3 (G graphs; each array is the concatenation over graphs)::
 
     /                attrs: format, version, provenance (JSON), fields (JSON), sha256, and earlier
                      (JSON): the digests of the states that graphs were appended to
@@ -14,9 +14,22 @@ Format version 2 (G graphs; each array is the concatenation over graphs)::
     /graph/cond      [G, P]          and sample [G], group [G] (graphs that a split keeps together),
                                      about [G, Q] (facts that are no inputs, named in fields)
 
+and where the graphs are series, of T steps each::
+
+    /offsets/state   [G + 1] int64   graph g has T N rows, step by step,
+    /offsets/step    [G + 1] int64   and T rows
+    /state/states    [sum T N, K]    fields that change with time, and x_t [sum T N, F] (inputs that
+                                     do and are known beforehand), pos_t [sum T N, D] (a mesh that
+                                     moves; pos is its first step)
+    /step/times      [sum T]         and cond_t [sum T, P]
+
+so that a window of steps of one graph is one contiguous range of bytes. In memory ``states`` is
+``[N, T, K]``.
+
 An array is one contiguous range of bytes of the file, which a reader maps into memory, or
-compressed in chunks. In version 1 it was in chunks without compression, and there was no
-``earlier``; such files are read as they are, more slowly.
+compressed in chunks. Version 2 has no series: graphs without are still written in it. In version 1
+an array was in chunks without compression, and there was no ``earlier``; such files are read as
+they are, more slowly.
 """
 
 from __future__ import annotations
@@ -28,7 +41,8 @@ import h5py
 import numpy as np
 
 FORMAT = "lrsa_geo.MeshStore"
-VERSION = 2
+VERSION = 3
+VERSION_WITHOUT_SERIES = 2
 # The arrays of a Data that a store keeps, and what their first axis counts.
 KIND_OF_ARRAY = {
     "pos": "node",
@@ -44,9 +58,15 @@ KIND_OF_ARRAY = {
     "sample": "graph",
     "group": "graph",
     "about": "graph",
+    "states": "state",
+    "x_t": "state",
+    "pos_t": "state",
+    "times": "step",
+    "cond_t": "step",
 }
 KINDS = ("node", "cell", "edge")
-NAMED_ARRAYS = ("x", "y", "cond", "about")
+SERIES_KINDS = ("state", "step")
+NAMED_ARRAYS = ("x", "y", "cond", "about", "states", "x_t", "cond_t")
 _BLOCK_BYTES = 1 << 24
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from lrsa_geo.data.store.format import VERSION, datasets_of, digest
+from lrsa_geo.data.store.format import datasets_of, digest
 from lrsa_geo.data.store.store import MeshStore
 from lrsa_geo.data.store.write import pack
 from lrsa_geo.files import atomic_path
@@ -19,6 +19,7 @@ def _lay_out_contiguously(old: h5py.File, new: h5py.File) -> None:
 
 
 # What takes a file from this version to the next: it reads the old one and fills an empty new one.
+# Version 2 is version 3 without series, so there is nothing to do.
 MIGRATIONS: dict[int, Callable[[h5py.File, h5py.File], None]] = {1: _lay_out_contiguously}
 
 
@@ -26,13 +27,13 @@ def migrate(path: str | Path) -> MeshStore:
     """Rewrite a store of an older format version in the present one; graphs stay bit for bit.
 
     Each step writes a new file that replaces the old one when it is complete. A store of the
-    present version is left as it is.
+    present version, or of version 2, which has no series, is left as it is.
 
     Raises:
         StoreError: there is no store, it is damaged, or of a newer version.
     """
     store = MeshStore(path)
-    while store.version < VERSION:
+    while store.version in MIGRATIONS:
         store.verify()
         with (
             h5py.File(path, "r", locking=False) as old,

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from torch import Tensor
 
 _CHUNK_CACHE_BYTES = 1 << 20  # of each compressed array in each process
 RESIDENT_BYTES = 1 << 30  # of a mapped file in the memory of a process, see OpenFile.graph
@@ -44,13 +45,13 @@ class OpenFile:
             for array, kind in arrays.items()
         ]
         self._offsets = np.stack(list(offsets.values()), 1)  # [G + 1, kinds]
-        self._node = list(offsets).index("node")
+        self._kinds = {kind: number for number, kind in enumerate(offsets)}
         # Graphs of the mean size that fill RESIDENT_BYTES; of a smaller file all of them.
         size = path.stat().st_size
         self._reads_between_drops = 0
         if size > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._reads_between_drops = max(1, RESIDENT_BYTES * len(self._offsets) // size)
-        self._reads = 0
+        self._reads = 0.0
 
     def _rows_of(self, name: str) -> np.ndarray | h5py.Dataset:
         dataset = self.file[name]
@@ -67,15 +68,49 @@ class OpenFile:
         something else. They are handed back now and then, so that they never grow with the file.
         """
         first, last = self._offsets[index : index + 2].tolist()
+        node, state = self._kinds["node"], self._kinds["state"]
+        num_nodes = last[node] - first[node]
         values: dict[str, Any] = {}
         for array, rows, kind in self._arrays:
             if only is None or array in only:
                 part = rows[first[kind] : last[kind]]
                 part = part.T if array == "edge_index" else part
                 values[array] = torch.from_numpy(part.copy())
-        values["num_nodes"] = last[self._node] - first[self._node]
-        if self._reads_between_drops and self._map is not None:
-            self._reads += 1
-            if self._reads % self._reads_between_drops == 0:
-                self._map.madvise(mmap.MADV_DONTNEED)
+                if kind == state:
+                    values[array] = self._by_node(values[array], num_nodes)
+        values["num_nodes"] = num_nodes
+        self._hand_back(1.0)
         return values
+
+    def window(self, index: int, first: int, last: int, only: Container[str]) -> dict[str, Tensor]:
+        """Copies of the steps ``first`` to ``last - 1`` of some arrays of a series.
+
+        Each is one contiguous read. The steps exist.
+        """
+        begin, end = self._offsets[index : index + 2].tolist()
+        node, state, step = (self._kinds[kind] for kind in ("node", "state", "step"))
+        num_nodes, num_steps = end[node] - begin[node], end[step] - begin[step]
+        values: dict[str, Tensor] = {}
+        for array, rows, kind in self._arrays:
+            if array in only:
+                each = num_nodes if kind == state else 1
+                start = begin[kind]
+                part = torch.from_numpy(rows[start + first * each : start + last * each].copy())
+                values[array] = self._by_node(part, num_nodes) if kind == state else part
+        self._hand_back((last - first) / num_steps)
+        return values
+
+    @staticmethod
+    def _by_node(rows: Tensor, num_nodes: int) -> Tensor:
+        """``[T N, K]`` -> ``[N, T, K]``, without a copy."""
+        steps = len(rows) // num_nodes if num_nodes else 0
+        return rows.reshape(steps, num_nodes, rows.shape[1]).transpose(0, 1)
+
+    def _hand_back(self, share: float) -> None:
+        """Count a read of a share of a graph; now and then hand the pages back to the kernel."""
+        if not self._reads_between_drops or self._map is None:
+            return
+        self._reads += share
+        if self._reads >= self._reads_between_drops:
+            self._reads = 0.0
+            self._map.madvise(mmap.MADV_DONTNEED)

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data.reader import GraphReader
@@ -18,6 +18,7 @@ from lrsa_geo.data.store.format import (
     FORMAT,
     KIND_OF_ARRAY,
     KINDS,
+    SERIES_KINDS,
     VERSION,
     StoreError,
     datasets_of,
@@ -47,7 +48,8 @@ class MeshStore:
         path: file written by :meth:`write`.
 
     Attributes:
-        fields: names, units and vector components of the columns of ``x``, ``y`` and ``cond``.
+        fields: names, units and vector components of the columns of ``x``, ``y``, ``cond``, and of
+            ``states``, ``x_t`` and ``cond_t`` where the graphs are series.
         provenance: how the file was made (recipe, seed, library versions); ``appended`` lists what
             :meth:`append` added.
         sha256: digest of the contents, see :meth:`verify`.
@@ -84,6 +86,10 @@ class MeshStore:
                         f" {VERSION}; install a newer lrsa_geo"
                     )
                 self._offsets = {kind: file[f"offsets/{kind}"][:] for kind in KINDS}
+                none = np.zeros_like(self._offsets["node"])
+                for kind in SERIES_KINDS:
+                    name = f"offsets/{kind}"
+                    self._offsets[kind] = file[name][:] if name in file else none
                 self._arrays = {
                     array: kind
                     for array, kind in KIND_OF_ARRAY.items()
@@ -106,6 +112,39 @@ class MeshStore:
         return np.diff(self._offsets["node"])
 
     @property
+    def num_steps(self) -> np.ndarray:
+        """Steps of every graph, ``[G]``; 0 of graphs that are no series."""
+        return np.diff(self._offsets["step"])
+
+    @property
+    def is_series(self) -> bool:
+        """Whether its graphs are series: ``states [N, T, K]`` at ``times [T]``."""
+        return "states" in self._arrays
+
+    def mesh_number(self, index: int) -> int:
+        """A number that graphs on one and the same mesh of the file share: that of the graph."""
+        return index
+
+    def window(self, index: int, first: int, last: int, arrays: list[str]) -> dict[str, Tensor]:
+        """Steps ``first`` to ``last - 1`` of some arrays of a series; the rest is not read.
+
+        Args:
+            index: number of the graph.
+            first, last: steps, counted from 0.
+            arrays: among ``states``, ``x_t``, ``pos_t`` (``[N, last - first, columns]``),
+                ``times`` and ``cond_t`` (``[last - first, ...]``).
+
+        Raises:
+            IndexError: there are no such steps.
+        """
+        steps = int(self.num_steps[index])
+        if not 0 <= first < last <= steps:
+            raise IndexError(
+                f"{self.path}: graph {index} has {steps} steps, asked for are {first} to {last - 1}"
+            )
+        return self._open().window(range(len(self))[index], first, last, arrays)
+
+    @property
     def arrays(self) -> list[str]:
         """Names of the arrays that every graph has."""
         return list(self._arrays)
@@ -122,7 +161,7 @@ class MeshStore:
         # `update` takes two thirds of the time that arguments of `MeshData` take.
         return MeshData().update(self._open().graph(int(index) % len(self)))
 
-    def arrays_of(self, index: int, arrays: list[str]) -> dict[str, torch.Tensor]:
+    def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some arrays of graph ``index``; the others are not read."""
         graph = self._open().graph(range(len(self))[index], arrays)
         return {array: graph[array] for array in arrays}

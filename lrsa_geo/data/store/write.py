@@ -17,7 +17,9 @@ from lrsa_geo.data.store.format import (
     KIND_OF_ARRAY,
     KINDS,
     NAMED_ARRAYS,
+    SERIES_KINDS,
     VERSION,
+    VERSION_WITHOUT_SERIES,
     StoreError,
     blocks,
     digest,
@@ -68,7 +70,7 @@ def _label(
     file: h5py.File, fields: dict[str, Fields], provenance: dict[str, Any], earlier: list[str]
 ) -> None:
     file.attrs["format"] = FORMAT
-    file.attrs["version"] = VERSION
+    file.attrs["version"] = VERSION if "state" in file else VERSION_WITHOUT_SERIES
     file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
     file.attrs["fields"] = json.dumps(
         {array: [f.to_dict() for f in described] for array, described in fields.items()}
@@ -122,7 +124,7 @@ class Spool:
         self._fields = fields
         self._files: dict[str, BinaryIO] = {}
         self._rows: dict[str, int] = {}
-        self._offsets: dict[str, list[int]] = {kind: [0] for kind in KINDS}
+        self._offsets: dict[str, list[int]] = {kind: [0] for kind in (*KINDS, *SERIES_KINDS)}
         # Type and shape of a row of each array, fixed by the first graph.
         self._form: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
         for name, array in (like or {}).items():
@@ -176,9 +178,16 @@ class Spool:
             "node": len(arrays["pos"]),
             "cell": len(arrays.get("cells", ())),
             "edge": len(arrays.get("edge_index", ())),
+            "state": len(arrays.get("states", ())),
+            "step": len(arrays.get("times", ())),
         }
-        for kind in KINDS:
-            self._offsets[kind].append(self._offsets[kind][-1] + counts[kind])
+        for kind, offsets in self._offsets.items():
+            offsets.append(offsets[-1] + counts[kind])
+
+    def _kept_offsets(self) -> dict[str, np.ndarray]:
+        """Where each graph begins, by the names of the file; those of series if there are some."""
+        kinds = (*KINDS, *(SERIES_KINDS if "states" in self._form else ()))
+        return {f"offsets/{kind}": np.asarray(self._offsets[kind], np.int64) for kind in kinds}
 
     def _put(self, array: str, rows: np.ndarray) -> None:
         if array not in self._files:
@@ -187,7 +196,7 @@ class Spool:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What was taken, by the full names of a store's arrays."""
-        found = {f"offsets/{kind}": np.asarray(rows) for kind, rows in self._offsets.items()}
+        found = self._kept_offsets()
         for array, (dtype, row_shape) in self._form.items():
             file, shape = self._files[array], (self._rows[array], *row_shape)
             file.flush()
@@ -223,6 +232,8 @@ class _SizedFile(Spool):
                 if array not in KIND_OF_ARRAY:
                     continue  # which is refused with the graph
                 rows, *others = shape[::-1] if array == "edge_index" else shape
+                if KIND_OF_ARRAY[array] == "state":
+                    rows, others = rows * others[0], others[1:]
                 size[array] = size.get(array, 0) + rows
                 self._form.setdefault(array, (dtype, tuple(others)))
         for array, (dtype, row_shape) in self._form.items():
@@ -245,8 +256,25 @@ class _SizedFile(Spool):
                 raise StoreError(
                     f"'{array}' has {self._rows[array]} rows, expected {len(dataset)} by its forms"
                 )
-        for kind, rows in self._offsets.items():
-            self._file[f"offsets/{kind}"] = np.asarray(rows, dtype=np.int64)
+        for name, rows in self._kept_offsets().items():
+            self._file[name] = rows
+
+
+def _steps_of(data: Data, number: int) -> int:
+    """T of a series, whose times are checked; 0 of a graph that is none."""
+    series = [array for array, kind in KIND_OF_ARRAY.items() if kind in SERIES_KINDS]
+    there = [array for array in series if data.get(array) is not None]
+    if not there:
+        return 0
+    if missing := {"states", "times"} - set(there):
+        raise StoreError(f"graph {number} has {there}, and so is a series, but no {missing}")
+    times = data.times.detach().cpu().double()
+    if times.dim() != 1 or not times.isfinite().all() or (times.diff() <= 0).any():
+        raise StoreError(
+            f"graph {number}: 'times' has shape {tuple(times.shape)} and reads"
+            f" {[float(t) for t in times.flatten()[:4]]} ..., expected [T] numbers that increase"
+        )
+    return len(times)
 
 
 def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, np.ndarray]:
@@ -262,6 +290,8 @@ def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, 
         "cell": 0 if cells is None else len(cells),
         "edge": 0 if edge_index is None else edge_index.shape[-1],
         "graph": 1,
+        "state": len(data.pos),
+        "step": _steps_of(data, number),
     }
     arrays = {}
     for array, kind in KIND_OF_ARRAY.items():
@@ -274,8 +304,15 @@ def _arrays_of(data: Data, number: int, fields: dict[str, Fields]) -> dict[str, 
         if len(rows) != wanted:
             raise StoreError(
                 f"graph {number}: '{array}' has shape {tuple(value.shape)},"
-                f" expected {wanted} rows (one per {kind})"
+                f" expected {wanted} rows (one per {'node' if kind == 'state' else kind})"
             )
+        if kind == "state":  # [N, T, K] -> [T N, K], step by step
+            if rows.ndim != 3 or rows.shape[1] != wanted_rows["step"]:
+                raise StoreError(
+                    f"graph {number}: '{array}' has shape {tuple(value.shape)}, expected"
+                    f" [{wanted}, {wanted_rows['step']}, columns], a row for each node and time"
+                )
+            rows = rows.transpose(1, 0, 2).reshape(-1, rows.shape[2])
         if array in NAMED_ARRAYS:
             width = total_width(fields.get(array, ()))
             if rows.ndim != 2 or rows.shape[1] != width:
