@@ -11,6 +11,7 @@ from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
+from lrsa_geo.nn.streaming import stream
 
 __all__ = [
     "Condition",
@@ -27,4 +28,5 @@ __all__ = [
     "OperatorConfig",
     "Order",
     *mixers.__all__,
+    "stream",
 ]
