@@ -14,6 +14,7 @@ from lrsa_geo.data.one_series import OneSeries, lengthened
 from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for, refuse_names_of_results
+from lrsa_geo.data.series_reader import SeriesReading
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
     Split,
@@ -47,6 +48,7 @@ __all__ = [
     "OneSeries",
     "Ranges",
     "SeriesConfig",
+    "SeriesReading",
     "Split",
     "SplitConfig",
     "SplitRule",

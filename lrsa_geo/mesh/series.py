@@ -26,7 +26,7 @@ from lrsa_geo.mesh.series_files import WITH_STEPS, series_files, times_of_files
 _ARRAYS = ("cells", "cell_types", "edge_index")
 
 
-def open_series(source: str | Path | Sequence[str | Path]) -> MeshSeries:
+def open_series(source: str | Path | Sequence[str | Path], one_step: bool = False) -> MeshSeries:
     """Open a series of meshes: a file with steps, or numbered files.
 
     Times of numbered files are those of a ``.series`` beside them, or what the files say
@@ -36,6 +36,7 @@ def open_series(source: str | Path | Sequence[str | Path]) -> MeshSeries:
         source: a file with steps (``.pvd``, ``.xdmf``, ``.e``, ``.case``, ``.foam``, ``.vtkhdf``,
             ``.vtu.series``, ...); a pattern of numbered files, ``"case3/step_*.vtu"``; or a list of
             these files.
+        one_step: a file without steps is a series of one, at the time 0.
 
     Raises:
         MeshError: it has no steps, a file of a step is missing, or the times do not
@@ -44,7 +45,7 @@ def open_series(source: str | Path | Sequence[str | Path]) -> MeshSeries:
     if not isinstance(source, str | Path):
         files = [Path(file) for file in source]
         if len(files) == 1:
-            return open_series(files[0])
+            return open_series(files[0], one_step)
         groups = series_files(files)
         if len(groups) != 1:
             listed = ", ".join(list(groups)[:3]) or "none"
@@ -56,8 +57,8 @@ def open_series(source: str | Path | Sequence[str | Path]) -> MeshSeries:
         found = sorted(glob.glob(str(path)))
         if not found:
             raise MeshError(f"{source}: matches no file; check the pattern")
-        return open_series(found)
-    return _of_one_file(path)
+        return open_series(found, one_step)
+    return _of_one_file(path, one_step)
 
 
 class MeshSeries:
@@ -207,13 +208,15 @@ class MeshSeries:
                 )
 
 
-def _of_one_file(path: Path) -> MeshSeries:
+def _of_one_file(path: Path, one_step: bool) -> MeshSeries:
     format_ = format_of(path)
     if path.suffix.lower() in LISTS:
         with explained(path):
             _check_listed(path)
     with explained(path):
         times = format_.read(path, 0).times
+    if times is None and one_step:
+        times = np.zeros(1)
     if times is None or not len(times):
         remedy = (
             "write it with the times of its steps, the same for all of its fields"

@@ -37,7 +37,7 @@ def series_files(files: Iterable[str | Path]) -> dict[str, list[str]]:
     among the files refers to is left to it.
     """
     paths = [str(file) for file in files]
-    referred = {other for path in paths for other in _referred(Path(path))}
+    referred = {other for path in paths for other in files_of(Path(path))}
     found: dict[str, list[str]] = {}
     for path in paths:
         if _plain(Path(path)) not in referred:
@@ -64,7 +64,7 @@ def _plain(path: Path) -> Path:
     return path.absolute()
 
 
-def _referred(path: Path) -> Iterable[Path]:
+def files_of(path: Path) -> list[Path]:
     """Files that a list of files, or of pieces, refers to; none if it cannot be read."""
     suffix = path.suffix.lower()
     try:

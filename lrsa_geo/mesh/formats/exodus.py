@@ -75,18 +75,14 @@ def check(path: Path) -> None:
 
 
 def contents(path: Path) -> list[str]:
-    """Lines about its steps, blocks and fields."""
+    """Lines about its blocks."""
     check(path)
     with _open(path) as file:
         exodus = _Exodus(path, file)
-        lines = [
+        return [
             f"block {number} '{name}': {rows:,} cells {kind}"
             for number, name, kind, rows in exodus.blocks()
         ]
-        times = exodus.times
-        if len(times):
-            lines.append(f"{len(times)} steps, at times {times[0]:.6g} to {times[-1]:.6g}")
-        return lines
 
 
 class _Opened:
