@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 from textwrap import fill
 
 from lrsa_geo.cli.file_names import mesh_files
@@ -16,7 +17,8 @@ Make one file of graphs, a MeshStore; resumable. Three ways:
   data make elasticity                          simulate a data set that comes with the library
   data make airfoil_geofno --from downloads/    convert a published one from the files you have
   data make --from 'cases/*.vtu' --targets p 'U [m/s]' --cond table.csv -o mine.h5
-                                                your own results
+                                                your own results; with --series, of all steps
+                                                of 'cases/*/case.pvd' or 'cases/*/step_*.vtu'
 
 Simulated: {recipes}.
 Published (see datasets/published/README.md):
@@ -153,10 +155,20 @@ def _make_from_files(argv: list[str]) -> None:
         boundary=values.boundary,
         step=values.step,
         merge_nodes=values.merge_nodes,
+        series=values.series,
+        every=values.every,
+        from_time=values.from_time,
         skip_bad=values.skip_bad,
         processes=values.processes,
         overwrite=values.overwrite,
     )
+    if several := store.provenance.get("several_steps"):
+        print(
+            f"note: {several['files']} of {several['of']} files have more than one step, such as"
+            f" {several['first']} with {several['steps']}; step {values.step} of each is taken:"
+            " --step chooses another one, --series makes a graph of all steps",
+            file=sys.stderr,
+        )
     for failure in failures:
         print(f"left out: {failure.reason}")
     print(f"{describe_collection(store)}\n{len(failures)} files left out")
@@ -202,6 +214,22 @@ def _add_files_arguments(parser: Parser) -> None:
         help="field of whole numbers that marks kinds of boundary (default: 1 on it, 0 inside)",
     )
     add_file_arguments(parser)
+    parser.add_argument(
+        "--series",
+        action="store_true",
+        help="make one graph of all steps of a file (PVD, XDMF, Exodus, EnSight, OpenFOAM, ...) or"
+        " of numbered files (case3/step_*.vtu), for models that step through time",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, help="of a series, take every so many steps"
+    )
+    parser.add_argument(
+        "--from-time",
+        dest="from_time",
+        type=float,
+        default=None,
+        help="of a series, leave out the steps before this time",
+    )
     parser.add_argument(
         "--merge-nodes",
         dest="merge_nodes",

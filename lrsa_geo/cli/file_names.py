@@ -23,7 +23,8 @@ def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]
     for pattern in patterns:
         if Path(pattern).is_dir():
             inside = map(str, Path(pattern).iterdir())
-            found = [name for name in inside if Path(name).suffix.lower() in MESH_SUFFIXES]
+            known = {*MESH_SUFFIXES} - {".series"}  # which lists files that are there as well
+            found = [name for name in inside if Path(name).suffix.lower() in known]
         else:
             found = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)
         if not found:

@@ -14,18 +14,21 @@ def print_report(report: dict[str, Any]) -> None:
     graphs = len(report["test_graphs"])
     if not graphs:
         print("\nno test graphs (data.split.test): there are no errors to report")
+    elif "rollout" in report:
+        _print_rollout(report, graphs)
     else:
         _print_errors(report, graphs)
         _print_worth(report)
-    if report["quantities"]:
+    quantities = report.get("quantities", {})
+    if quantities:
         print("\nquantity                         error / spread   rank correlation")
-    for name, read in report["quantities"].items():
+    for name, read in quantities.items():
         error, rank = read["error_over_spread"], read["rank_correlation"]
         print(
             f"  {name:30s} {_figure(error['value'])}         {_figure(rank['value'])}"
             f" ({_figure(rank['low']).strip()} to {_figure(rank['high']).strip()})"
         )
-    for note in report["notes"]:
+    for note in report.get("notes", ()):
         print(f"note: {note}", file=sys.stderr)
     _print_outside(report["outside_of_training"], graphs)
     if not report["val_graphs"]:
@@ -47,6 +50,30 @@ def _print_errors(report: dict[str, Any], graphs: int) -> None:
         figures = [error[kind] for kind in ("mean", "median", "worst")]
         figures += [more[kind]["value"] for kind in ("surface_relative_l2", "largest_error")]
         print(f"  {name:30s} " + " ".join(map(_figure, figures)))
+
+
+def _print_rollout(report: dict[str, Any], series: int) -> None:
+    rollout = report["rollout"]
+    error_name = report["error"].replace("_", " ").replace(" l2", " L2")
+    steps = rollout["steps"]
+    print(f"\n{error_name} over {steps} steps, {series} test series")
+    print(
+        " " * 32 + "    mean   median    worst  last step  persistence   linear   drift of energy"
+    )
+    for name, error in report["test"].items():
+        without, at = rollout["baselines"][name], rollout["error_at"][name]
+        figures = [error[kind] for kind in ("mean", "median", "worst")]
+        print(
+            f"  {name:30s} {' '.join(map(_figure, figures))}   {_figure(at['model'][-1])}"
+            f"     {_figure(without.get('persistence'))} {_figure(without.get('linear'))}"
+            f"          {_figure(rollout['drift']['energy'][name])}"
+        )
+    stable = rollout["stable"]
+    if stable is not None:
+        print(
+            f"stable for {stable['steps']} steps: {stable['share']:.0%} of {stable['series']}"
+            f" series (shortest {stable['shortest']} steps)"
+        )
 
 
 def _print_worth(report: dict[str, Any]) -> None:

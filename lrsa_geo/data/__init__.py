@@ -10,9 +10,11 @@ from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_collection, describe_mesh
 from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.one_series import OneSeries, lengthened
 from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for, refuse_names_of_results
+from lrsa_geo.data.series_reader import SeriesReading
 from lrsa_geo.data.spacing import node_spacing, octaves_for, spacing_of
 from lrsa_geo.data.split import (
     Split,
@@ -26,6 +28,8 @@ from lrsa_geo.data.split import (
     together,
 )
 from lrsa_geo.data.statistics import Statistics
+from lrsa_geo.data.stepping import Known, SeriesConfig, Stepping
+from lrsa_geo.data.steps import StepView, match_series, stepping_of
 from lrsa_geo.data.store import MeshStore, StoreError, migrate
 from lrsa_geo.data.units import conversion
 
@@ -36,15 +40,21 @@ __all__ = [
     "CondTable",
     "Finding",
     "GraphReader",
+    "Known",
     "MeshStore",
     "Mirror",
     "MismatchError",
     "Normalizer",
+    "OneSeries",
     "Ranges",
+    "SeriesConfig",
+    "SeriesReading",
     "Split",
     "SplitConfig",
     "SplitRule",
     "Statistics",
+    "StepView",
+    "Stepping",
     "StoreDataset",
     "StoreError",
     "check_files",
@@ -61,7 +71,9 @@ __all__ = [
     "full_disk_explained",
     "geometry_keys",
     "group_numbers",
+    "lengthened",
     "make_split",
+    "match_series",
     "match_store",
     "migrate",
     "node_spacing",
@@ -71,6 +83,7 @@ __all__ = [
     "spacing_of",
     "split_in_order",
     "split_path",
+    "stepping_of",
     "together",
     "transform_of",
 ]

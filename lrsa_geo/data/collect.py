@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.cond_table import CondTable
+from lrsa_geo.data.forms import (
+    arrange_form,
+    decided,
+    graphs_of,
+    make_alike,
+    take_file_steps,
+    unlike_most,
+)
 from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.reader import GraphReader, reader_for
+from lrsa_geo.data.series_reader import SeriesReading
+from lrsa_geo.data.sources import Sources
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.files import one_at_a_time
 from lrsa_geo.jobs import Failure, Parts, SampleError
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.read import read_mesh
 
 
 @dataclass(frozen=True)
 class _ReadFile:
-    """What a worker process does: file number -> graph."""
+    """What a worker process does: number of a file or series -> graph."""
 
     reader: GraphReader
-    files: tuple[str, ...]
-    table: CondTable
+    sources: Sources
 
     def __call__(self, index: int) -> Data:
-        path = self.files[index]
         try:
-            _, graph = self.reader.read(path, self.table.of(path))
+            graph = self.sources.graph(self.sources.names[index], self.reader)
         except (MeshError, MemoryError) as error:
             raise SampleError(str(error)) from error
         graph.sample = torch.tensor([index])
@@ -51,11 +56,19 @@ def collect(
     boundary: str = "",
     step: int = 0,
     merge_nodes: float | None = None,
+    series: bool = False,
+    every: int = 1,
+    from_time: float | None = None,
     skip_bad: bool = False,
     processes: int | None = None,
     overwrite: bool = False,
 ) -> tuple[MeshStore, list[Failure]]:
     """Read mesh files in several processes and write their graphs, in order, to one MeshStore.
+
+    With ``series`` each file with steps, or sequence of numbered files (:func:`series_files`),
+    becomes one graph with ``states [N, T, K]`` (:meth:`GraphReader.read_series`). An input is a
+    column of ``x_t`` in all graphs if it changes with time in any file, and all have ``pos_t`` if
+    the nodes of any move.
 
     ``sample`` of a graph is the number of its file, ``provenance["files"]`` their names, and
     ``store.reader`` reads further files in the same way. Finished graphs wait in
@@ -69,6 +82,8 @@ def collect(
         inputs, targets, boundary, step, merge_nodes: see :func:`reader_for`. The first file that
             can be read decides which fields are vectors; of the first files, most decide on the
             dimension.
+        series: make a graph of all steps of a file or sequence, not of one.
+        every, from_time: of a series, take every so many steps, from this time on.
         table: graph-level parameters; each row is of one file.
         skip_bad: leave out files that cannot be read, or have other arrays than most (a point cloud
             among meshes), instead of stopping at the first.
@@ -83,25 +98,27 @@ def collect(
         StoreError: the output is not the name of a store, would replace something else, or does
             not fit on the disk.
     """
-    paths = tuple(str(path) for path in files)
+    paths = [str(path) for path in files]
     if not paths:
         raise MeshError(f"{output}: no mesh files to read; check the pattern")
-    table = table or CondTable()
-    table.check(paths)
-    check_output(output, overwrite, {"files": list(paths)})
-    task = _Collection(paths, Path(output), table, skip_bad)
+    how = SeriesReading(every, from_time) if series else None
+    _check_choice(how, every, from_time, step)
+    sources = Sources.of(paths, table or CondTable(), how, step)
+    check_output(output, overwrite, {"files": list(sources.names)})
+    task = _Collection(sources, Path(output), skip_bad)
     with one_at_a_time(output) as waited:
         wanted = partial(
             reader_for,
             inputs=tuple(inputs),
             targets=tuple(targets),
-            cond=table.names,
+            cond=sources.table.names,
             boundary=boundary,
             step=step,
             merge_nodes=merge_nodes,
+            series=how,
         )
-        reader = task.first_reader(wanted, step)
-        check_output(output, overwrite, task.about(reader))
+        reader = task.first_reader(wanted)
+        check_output(output, overwrite, task.about(task.as_made(reader)))
         check_space(output, task.size_when_made())
         if waited and (done := task.finished_by_another(reader)) is not None:
             return done
@@ -109,29 +126,48 @@ def collect(
             return task.make(reader, processes)
 
 
+def _check_choice(
+    how: SeriesReading | None, every: int, from_time: float | None, step: int
+) -> None:
+    if how is None and (every != 1 or from_time is not None):
+        raise MeshError(
+            "every (--every) and from_time (--from-time) choose steps of a series; give series"
+            " (--series) too"
+        )
+    if how is not None and step != 0:
+        raise MeshError(
+            f"step is {step}, and a series takes all steps: leave --step out; --from-time and"
+            " --every choose some"
+        )
+    if every < 1:
+        raise MeshError(f"every is {every}, expected 1 or more")
+
+
 @dataclass
 class _Collection:
     """One call of :func:`collect`.
 
     Args:
-        paths: mesh files.
+        sources: mesh files, or series.
         output: the store.
-        table: graph-level parameters.
         skip_bad: leave bad files out.
 
     Attributes:
         failures: files that were left out so far.
         first: graphs of the first files that could be read, by number.
-        sources: field -> where the first file has it: on its nodes, its cells, or in its geometry.
+        places: field -> where the first file has it: on its nodes, its cells, or in its geometry.
     """
 
-    paths: tuple[str, ...]
+    sources: Sources
     output: Path
-    table: CondTable
     skip_bad: bool
     failures: list[Failure] = field(default_factory=list)
     first: dict[int, Data] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.sources.names
 
     def leave_out(self, failure: Failure) -> Iterable[int]:
         self.failures.append(failure)
@@ -139,26 +175,25 @@ class _Collection:
             raise MeshError(f"{failure.reason} (--skip-bad leaves such files out)")
         return ()
 
-    def first_reader(self, reader_like: Callable[..., GraphReader], step: int) -> GraphReader:
+    def first_reader(self, reader_like: Callable[..., GraphReader]) -> GraphReader:
         """The reader for meshes like the first that can be read, which become graphs at once.
 
         Files are looked at until two that can be read have one dimension: the first of these is
         meant, and a single surface among solids leaves itself out.
         """
         found: dict[int, tuple[GraphReader, dict[int, Data]]] = {}
-        sources: dict[int, dict[str, str]] = {}
-        for index, path in enumerate(self.paths):
+        places: dict[int, dict[str, str]] = {}
+        for index, name in enumerate(self.names):
             try:
-                mesh = read_mesh(path, step)
-                reader = reader_like(mesh, where=path)
+                mesh, reader, graph_by = self.sources.opened(name, reader_like)
                 reader, graphs = found.get(reader.dim, (reader, {}))
-                graph = reader.graph(reader.prepared(mesh, path), self.table.of(path), where=path)
+                graph = graph_by(reader)
             except MeshError as error:
                 self.leave_out(Failure(index, str(error)))
                 continue
             graph.sample = torch.tensor([index])
             graphs[index] = graph
-            sources.setdefault(reader.dim, _sources(reader, mesh))
+            places.setdefault(reader.dim, _places(reader, mesh))
             found[reader.dim] = reader, graphs
             if len(graphs) == 2:
                 found = {reader.dim: found[reader.dim]}
@@ -166,19 +201,31 @@ class _Collection:
         if not found:
             raise self.none_left()
         reader, self.first = next(iter(found.values()))
-        self.sources = sources[reader.dim]
+        self.places = places[reader.dim]
         return reader
 
     def none_left(self) -> MeshError:
         last = self.failures[-1].reason
-        return MeshError(f"none of the {len(self.paths)} files can be read; the last: {last}")
+        return MeshError(f"none of the {len(self.names)} files can be read; the last: {last}")
 
     def about(self, reader: GraphReader) -> dict[str, Any]:
         """The provenance of the store."""
         return {
-            **{"files": list(self.paths), "reader": reader.to_dict(), "table": self.table.path},
-            "sources": self.sources,
+            "files": list(self.names),
+            "reader": reader.to_dict(),
+            "table": self.sources.table.path,
+            "sources": self.places,
         }
+
+    def as_made(self, reader: GraphReader) -> GraphReader:
+        """The reader with what the store that is there already found of series."""
+        if reader.series is None or not self.output.exists():
+            return reader
+        old = MeshStore(self.output).reader
+        if old is None or old.series is None:
+            return reader
+        found = replace(reader.series, changing=old.series.changing, moves=old.series.moves)
+        return replace(reader, series=found)
 
     def size_of_a_graph(self) -> float:
         """Mean bytes of the first graphs."""
@@ -188,42 +235,54 @@ class _Collection:
 
     def size_when_made(self) -> float:
         """Bytes of all graphs twice, in parts and in the store, judged by the first ones."""
-        of_files = sum(_stat(self.paths[index]).st_size for index in self.first)
+        of_files = sum(self.sources.stamp(self.names[index])[0] for index in self.first)
         of_graphs = len(self.first) * self.size_of_a_graph()
-        total = sum(_stat(path).st_size for path in self.paths)
+        total = sum(self.sources.stamp(name)[0] for name in self.names)
         return 2 * of_graphs * total / max(of_files, 1)
 
     def finished_by_another(self, reader: GraphReader) -> tuple[MeshStore, list[Failure]] | None:
         """The store, if another process made the same one while this one waited."""
         if not self.output.exists():
             return None
-        store, number = MeshStore(self.output), {path: i for i, path in enumerate(self.paths)}
-        skipped = store.provenance.get("skipped", {})
-        if store.provenance != self.about(reader) | {"skipped": skipped}:
+        store, number = MeshStore(self.output), {name: i for i, name in enumerate(self.names)}
+        made = store.provenance
+        found: dict[str, Any] = {k: made[k] for k in ("skipped", "several_steps") if k in made}
+        if store.provenance != self.about(self.as_made(reader)) | found:
             return None
+        skipped = found.get("skipped", {})
         return store, [Failure(number[path], reason) for path, reason in skipped.items()]
 
     def make(self, reader: GraphReader, processes: int | None) -> tuple[MeshStore, list[Failure]]:
         """Read the files and write the store."""
-        stamps = [[status.st_size, status.st_mtime_ns] for status in map(_stat, self.paths)]
-        rows = sorted(self.table.rows.items())
+        stamps = [self.sources.stamp(name) for name in self.names]
+        rows = sorted(self.sources.table.rows.items())
         parts = Parts(self.output, [self.about(reader), stamps, rows])
         for index, graph in self.first.items():
             parts.save(index, graph)
         self.first = {}
         known = {failure.index for failure in self.failures}
-        numbers = [i for i in range(len(self.paths)) if i not in known]
-        job = _ReadFile(reader, self.paths, self.table)
+        numbers = [i for i in range(len(self.names)) if i not in known]
+        job = _ReadFile(reader, self.sources)
         made = parts.make(job, numbers, self.leave_out, "reading", processes)
         forms = {index: parts.form(index) for index in made}
-        for index, reason in list(_unlike_most(self.paths, forms)):
+        reader = decided(reader, forms, parts)
+        steps = take_file_steps(forms, parts)
+        for form in forms.values():
+            arrange_form(form, reader)
+        for index, reason in list(unlike_most(self.names, forms)):
             del forms[index]
             self.leave_out(Failure(index, reason))
         self.failures.sort(key=lambda failure: failure.index)
-        skipped = {self.paths[failure.index]: failure.reason for failure in self.failures}
+        skipped = {self.names[failure.index]: failure.reason for failure in self.failures}
         about = self.about(reader) | {"skipped": skipped}
-        _make_alike(forms)
-        graphs = _graphs(parts, forms)
+        if steps:
+            first = min(steps)
+            about["several_steps"] = {
+                **{"files": len(steps), "of": len(self.names)},
+                **{"first": self.names[first], "steps": steps[first]},
+            }
+        make_alike(forms)
+        graphs = graphs_of(parts, forms, reader)
         store = MeshStore.write(
             self.output, graphs, reader.fields, about, forms=list(forms.values())
         )
@@ -231,7 +290,7 @@ class _Collection:
         return store, self.failures
 
 
-def _sources(reader: GraphReader, mesh: Data) -> dict[str, str]:
+def _places(reader: GraphReader, mesh: Data) -> dict[str, str]:
     """Field -> where a mesh has it: "nodes", "cells" or "geometry"."""
 
     def source(name: str) -> str:
@@ -243,52 +302,3 @@ def _sources(reader: GraphReader, mesh: Data) -> dict[str, str]:
         return "nodes" if field in mesh.point_data else "geometry"
 
     return {field.name: source(field.name) for field in (*reader.inputs, *reader.targets)}
-
-
-def _stat(path: str) -> Any:
-    try:
-        return Path(path).stat()
-    except OSError as error:
-        raise MeshError(f"{path}: cannot be found ({error})") from error
-
-
-Forms = dict[int, dict[str, tuple[np.dtype, list[int]]]]  # of the arrays of each graph
-
-
-def _unlike_most(paths: tuple[str, ...], forms: Forms) -> Iterator[tuple[int, str]]:
-    """Graphs that have other arrays than most, such as a point cloud among meshes, and why."""
-    kinds = Counter(tuple(sorted(arrays)) for arrays in forms.values())
-    usual = max(kinds, key=lambda kind: (kinds[kind], len(kind)))
-    example = next(i for i, arrays in forms.items() if tuple(sorted(arrays)) == usual)
-    for index, arrays in forms.items():
-        others = ({*usual} ^ {*arrays}) - {"cell_types"}  # which come and go with the cells
-        has = [name if name in arrays else f"no {name}" for name in sorted(others, reverse=True)]
-        if has:
-            yield (
-                index,
-                f"{paths[index]}: has {' and '.join(has)}, unlike {kinds[usual]} of the"
-                f" {len(forms)} files, such as {paths[example]}; all graphs of a store have the"
-                " same arrays",
-            )
-
-
-def _make_alike(forms: Forms) -> None:
-    """Cells as wide as the widest, and positions of the highest precision."""
-    width = max((form["cells"][1][1] for form in forms.values() if "cells" in form), default=0)
-    precision = max(form["pos"][0] for form in forms.values())
-    for form in forms.values():
-        form["pos"] = precision, form["pos"][1]
-        if "cells" in form:
-            form["cells"][1][1] = width
-
-
-def _graphs(parts: Parts, forms: Forms) -> Iterator[Data]:
-    """The graphs in their forms."""
-    for index, form in forms.items():
-        data = parts.load(index)
-        if form["pos"][0] == np.float64:
-            data.pos = data.pos.double()
-        if "cells" in form:
-            missing = form["cells"][1][1] - data.cells.shape[1]
-            data.cells = torch.nn.functional.pad(data.cells, (0, missing), value=-1)
-        yield data

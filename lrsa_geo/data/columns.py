@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.mesh.averages import cell_to_node
+from lrsa_geo.mesh.averages import cell_to_node, nodes_without_cells
 from lrsa_geo.mesh.cells import cell_dimensions
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Fields
@@ -71,6 +71,64 @@ def node_field(mesh: Data, name: str, where: object, geometry: bool = False) -> 
     if values.is_complex():
         raise MeshError(f"{where}: field '{name}' is complex, expected real numbers")
     return values.double().reshape(len(values), -1)
+
+
+def node_columns(
+    mesh: Data,
+    fields: Fields,
+    where: object,
+    *,
+    geometry: bool = False,
+    known: bool = False,
+) -> Tensor:
+    """``[N, columns]`` float64 of a mesh.
+
+    Args:
+        mesh: from :func:`read_mesh`.
+        fields: which.
+        where: name of the mesh for messages.
+        geometry: they may be worked out from the cells.
+        known: refuse fields of cells at nodes that no cell holds, where they are NaN otherwise.
+
+    Raises:
+        MeshError: there is no such field, it has other components, or values that are none.
+    """
+    columns = []
+    for described in fields:
+        values = node_field(mesh, described.name, where, geometry)
+        if values.shape[1] == 3 and described.components == ("x", "y"):
+            if not is_plane_vector(values):
+                raise MeshError(
+                    f"{where}: vector '{described.name}' has a z component that is not 0,"
+                    " expected a plane vector as in the first file"
+                )
+            values = values[:, :2]
+        if values.shape[1] != described.width:
+            raise MeshError(
+                f"{where}: field '{described.name}' has {values.shape[1]} components, expected"
+                f" {described.width} as in the first file"
+            )
+        bad = ~values.isfinite().all(1)
+        is_of_cells = described.name not in mesh.point_data and described.name in mesh.cell_data
+        is_of_cells |= mesh.get("edge_index") is not None  # of polyhedra, it may have been
+        if bad.any() and is_of_cells:
+            lonely = nodes_without_cells(mesh)
+            if known and lonely.any():
+                raise MeshError(
+                    f"{where}: {'input' if geometry else 'target'} '{described.name}' is a"
+                    f" field of cells, and no cell holds {int(lonely.sum()):,} of {len(bad):,}"
+                    f" nodes, the first is node {int(lonely.nonzero()[0])}; remove these nodes"
+                    " (ParaView: Clean to Grid)"
+                )
+            bad &= ~lonely  # a target may be unknown there
+        if bad.any():
+            raise MeshError(
+                f"{where}: field '{described.name}' is NaN or infinite at {int(bad.sum()):,} of"
+                f" {len(bad):,} nodes, the first is node {int(bad.nonzero()[0])}; repair the"
+                " field or leave the file out"
+            )
+        columns.append(values)
+    return torch.cat(columns, dim=1)
 
 
 def is_plane_vector(values: Tensor) -> bool:

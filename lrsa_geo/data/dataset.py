@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
 from lrsa_geo.data.augment import Images, random_numbers
+from lrsa_geo.data.steps import StepView
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.mesh import with_edges
 
@@ -30,7 +31,8 @@ class StoreDataset(Dataset):
             store has none, is made by :func:`with_edges` once and kept.
         transform: applied to every graph that is read. Where it makes several images of a graph
             (:class:`Mirror`), all count: image k of graph i has the number ``k len(graphs) + i``.
-        in_memory: keep what has been read.
+        in_memory: keep what has been read. The steps of series are read anew each time, which costs
+            little more: kept, they would take as many times the memory as an example has steps.
         seed: of the random numbers of the transform; they depend on it, the epoch and the number of
             the graph alone. None for PyTorch's own.
 
@@ -52,7 +54,7 @@ class StoreDataset(Dataset):
         self.store = store
         self.graphs = list(range(len(store)) if graphs is None else graphs)
         self.arrays = list(store.arrays if arrays is None else arrays)
-        self.in_memory = in_memory
+        self.in_memory = in_memory and not isinstance(store, StepView)
         self.seed = seed
         missing = set(self.arrays) - {*store.arrays, "edge_index"}
         if missing:
@@ -107,11 +109,12 @@ class StoreDataset(Dataset):
         return data
 
     def _edges_of(self, index: int) -> Tensor:
-        edges = self._edges.get(index)
+        mesh = self.store.mesh_number(index)
+        edges = self._edges.get(mesh)
         if edges is None:
             edges = with_edges(self.store[index]).edge_index.to(torch.int32)
             if not self.in_memory and self._edge_bytes < EDGE_BYTES:
-                self._edges[index] = edges
+                self._edges[mesh] = edges
                 self._edge_bytes += edges.nbytes
         return edges.long()
 

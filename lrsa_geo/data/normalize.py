@@ -115,19 +115,27 @@ class Normalizer(nn.Module):
         )
 
     def take(self, statistics: Statistics) -> None:
-        """Take statistics that were gathered with these fields."""
+        """Take statistics that were gathered with these fields.
+
+        Where they have a ``change``, what a network is to give in place of ``y``, the values of
+        ``y`` are made of its mean and deviation.
+        """
         low, high = statistics.ends["pos"].low, statistics.ends["pos"].high
         self.pos.set((low + high) / 2, ((high - low).max() / 2).expand(len(low)))
         for array, of_array in statistics.moments.items():
             scale = of_array.variance.sqrt()
-            if array == "y":
-                columns = column_slices(self.fields["y"]).values()
+            columns = column_slices(self.fields.get("y", ())).values()
+            if array in ("y", "change"):
                 for of_field in columns:
                     scale[of_field] = scale[of_field].square().mean().sqrt()
+            if array == "y":
                 squares = of_array.mean.square() + of_array.variance
                 rms = torch.stack([squares[of_field].sum() for of_field in columns]).sqrt()
                 self.y_rms.copy_(torch.where(rms > 0, rms, 1.0))
-            {"x": self.x, "y": self.y, "cond": self.cond}[array].set(of_array.mean, scale)
+            if array == "y" and "change" in statistics.moments:
+                continue
+            into = {"x": self.x, "y": self.y, "change": self.y, "cond": self.cond}
+            into[array].set(of_array.mean, scale)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any

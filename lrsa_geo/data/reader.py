@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -17,15 +16,17 @@ from lrsa_geo.data.columns import (
     has_field,
     is_plane_vector,
     may_have_boundary,
+    node_columns,
     node_field,
     refuse_sizes,
 )
-from lrsa_geo.mesh.averages import nodes_without_cells
+from lrsa_geo.data.series_reader import SeriesReading, series_graph
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.fields import Field, Fields, split_unit
+from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit
 from lrsa_geo.mesh.merge import merge_nodes
 from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.read import read_mesh
+from lrsa_geo.mesh.series import MeshSeries, open_series
 from lrsa_geo.mesh.surfaces import BoundaryNodes
 from lrsa_geo.mesh.transforms import NodeMeasure
 
@@ -62,6 +63,8 @@ class GraphReader:
         merge_nodes: greatest distance between nodes that are made one, in the file's units; None
             to leave them.
         of_cells: targets that the files hold on cells, where predictions go as well.
+        series: the files are series, each of which becomes one graph (:meth:`read_series`); None
+            where one step of a file is a graph.
     """
 
     inputs: Fields = ()
@@ -72,6 +75,7 @@ class GraphReader:
     dim: int = 0
     merge_nodes: float | None = None
     of_cells: tuple[str, ...] = ()
+    series: SeriesReading | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
@@ -81,6 +85,7 @@ class GraphReader:
             **{"boundary": self.boundary, "step": self.step, "dim": self.dim},
             **({} if self.merge_nodes is None else {"merge_nodes": self.merge_nodes}),
             **({"of_cells": list(self.of_cells)} if self.of_cells else {}),
+            **({} if self.series is None else {"series": self.series.to_dict()}),
         }
 
     @classmethod
@@ -92,12 +97,19 @@ class GraphReader:
         }
         others = (values.get("boundary", ""), values.get("step", 0), values.get("dim", 0))
         merge, of_cells = values.get("merge_nodes"), tuple(values.get("of_cells", ()))
-        return cls(fields["inputs"], fields["targets"], fields["cond"], *others, merge, of_cells)
+        series = values.get("series")
+        how = None if series is None else SeriesReading.from_dict(series)
+        listed = (fields["inputs"], fields["targets"], fields["cond"])
+        return cls(*listed, *others, merge, of_cells, how)
 
     @property
     def fields(self) -> dict[str, Fields]:
         """Columns of the arrays of its graphs."""
-        arrays = {"x": self.inputs, "y": self.targets, "cond": self.cond}
+        if self.series is None:
+            arrays = {"x": self.inputs, "y": self.targets, "cond": self.cond}
+        else:
+            inputs = self.series.fields(self.inputs)
+            arrays = {**inputs, "states": self.targets, "cond": self.cond}
         return {array: fields for array, fields in arrays.items() if fields}
 
     def read(
@@ -116,11 +128,39 @@ class GraphReader:
         mesh = self.prepared(read_mesh(path, self.step), path)
         return mesh, self.graph(mesh, cond, truth=truth, where=path)
 
+    def read_series(
+        self,
+        source: str | Path | Sequence[str | Path],
+        cond: Mapping[str, float] | None = None,
+        *,
+        truth: bool = True,
+    ) -> tuple[MeshSeries, MeshData]:
+        """A series of meshes, and its graph, whose targets are ``states [N, T, K]``.
+
+        The graph has ``times [T]`` too, ``x_t [N, T, F]`` with the inputs that change with time,
+        ``pos_t [N, T, D]`` if nodes move, and the rest from its first step. Inputs that are worked
+        out from the cells are those of the first step.
+
+        Args:
+            source: see :func:`open_series`.
+            cond: name -> value of each column of ``cond``.
+            truth: demand the targets and two steps; otherwise the graph has ``states`` only if the
+                files have all targets, and a file without steps is the first step of a series.
+
+        Raises:
+            MeshError: the files cannot be read, or lack a field; the message names step and time.
+        """
+        series = open_series(source, one_step=not truth)
+        return series, series_graph(self, series, cond, truth)
+
     def prepared(self, mesh: MeshData, where: object = "mesh") -> MeshData:
         """The mesh whose graph is made: with nodes at one place made one, if it merges."""
         if self.merge_nodes is None:
             return mesh
-        return merge_nodes(mesh, self.merge_nodes, where)
+        merged = merge_nodes(mesh, self.merge_nodes, where)
+        if mesh.get("times") is not None:
+            merged.times = mesh.times
+        return merged
 
     def graph(
         self,
@@ -156,50 +196,19 @@ class GraphReader:
         elif may_have_boundary(mesh):
             data.boundary = BoundaryNodes()(mesh).boundary
         if self.inputs:
-            data.x = self._columns(mesh, self.inputs, where, geometry=True)
+            data.x = self._sized(mesh, self.inputs, where, inputs=True)
         if self.targets and (truth or all(has_field(mesh, f.name) for f in self.targets)):
-            data.y = self._columns(mesh, self.targets, where)
+            data.y = self._sized(mesh, self.targets, where)
         if self.cond:
             data.cond = cond_row(self.cond, cond, where)
         return data
 
-    def _columns(self, mesh: Data, fields: Fields, where: object, geometry: bool = False) -> Tensor:
-        columns = []
-        for described in fields:
-            values = node_field(mesh, described.name, where, geometry)
-            if values.shape[1] == 3 and described.components == _AXES[2]:
-                if not is_plane_vector(values):
-                    raise MeshError(
-                        f"{where}: vector '{described.name}' has a z component that is not 0,"
-                        " expected a plane vector as in the first file"
-                    )
-                values = values[:, :2]
-            if values.shape[1] != described.width:
-                raise MeshError(
-                    f"{where}: field '{described.name}' has {values.shape[1]} components, expected"
-                    f" {described.width} as in the first file"
-                )
-            bad = ~values.isfinite().all(1)
-            is_of_cells = described.name not in mesh.point_data and described.name in mesh.cell_data
-            is_of_cells |= mesh.get("edge_index") is not None  # of polyhedra, it may have been
-            if bad.any() and is_of_cells:
-                lonely = nodes_without_cells(mesh)
-                if geometry and lonely.any():
-                    raise MeshError(
-                        f"{where}: input '{described.name}' is a field of cells, and no cell holds"
-                        f" {int(lonely.sum()):,} of {len(bad):,} nodes, the first is node"
-                        f" {int(lonely.nonzero()[0])}; remove these nodes (ParaView: Clean to Grid)"
-                    )
-                bad &= ~lonely  # a target may be unknown there
-            if bad.any():
-                raise MeshError(
-                    f"{where}: field '{described.name}' is NaN or infinite at {int(bad.sum()):,} of"
-                    f" {len(bad):,} nodes, the first is node {int(bad.nonzero()[0])}; repair the"
-                    " field or leave the file out"
-                )
-            refuse_sizes(values, described.name, where)
-            columns.append(values)
-        return torch.cat(columns, dim=1).float()
+    def _sized(self, mesh: Data, fields: Fields, where: object, inputs: bool = False) -> Tensor:
+        """Columns as float32, which holds their sizes."""
+        values = node_columns(mesh, fields, where, geometry=inputs, known=inputs)
+        for name, columns in column_slices(fields).items():
+            refuse_sizes(values[:, columns], name, where)
+        return values.float()
 
 
 def reader_for(
@@ -211,13 +220,14 @@ def reader_for(
     step: int = 0,
     where: object = "mesh",
     merge_nodes: float | None = None,
+    series: SeriesReading | None = None,
 ) -> GraphReader:
     """A reader for meshes like this one: it tells scalars from vectors and tensors.
 
     Args:
         mesh: from :func:`read_mesh`.
         inputs, targets, cond: names, each perhaps with a unit in brackets: ``"p [Pa]"``.
-        boundary, step, merge_nodes: see :class:`GraphReader`.
+        boundary, step, merge_nodes, series: see :class:`GraphReader`.
         where: name of the mesh for messages.
 
     Raises:
@@ -252,6 +262,7 @@ def reader_for(
         mesh.pos.shape[1],
         merge_nodes,
         tuple(field.name for field in described if field.name not in mesh.point_data),
+        series,
     )
     for kind, fields in (("input", reader.inputs), ("target", reader.targets)):
         names = [field.name for field in fields]

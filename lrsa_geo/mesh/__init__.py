@@ -16,6 +16,8 @@ from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.query import with_query_points
 from lrsa_geo.mesh.random_nodes import RandomNodes
 from lrsa_geo.mesh.read import MESH_SUFFIXES, read_mesh
+from lrsa_geo.mesh.series import MeshSeries, open_series
+from lrsa_geo.mesh.series_files import series_files
 from lrsa_geo.mesh.surfaces import (
     BoundaryNodes,
     DistanceToBoundary,
@@ -33,9 +35,11 @@ from lrsa_geo.mesh.transforms import (
     with_edges,
 )
 from lrsa_geo.mesh.write import WRITTEN_SUFFIXES, write_mesh
+from lrsa_geo.mesh.write_series import WRITTEN_SERIES, write_series
 
 __all__ = [
     "MESH_SUFFIXES",
+    "WRITTEN_SERIES",
     "WRITTEN_SUFFIXES",
     "Axis",
     "BoundaryNodes",
@@ -47,6 +51,7 @@ __all__ = [
     "KNNEdges",
     "MeshData",
     "MeshError",
+    "MeshSeries",
     "NodeMeasure",
     "NormalizePositions",
     "RadiusEdges",
@@ -61,9 +66,11 @@ __all__ = [
     "mesh_edges",
     "mirrored",
     "node_to_cell",
+    "open_series",
     "pressure_force",
     "quad_cells",
     "read_mesh",
+    "series_files",
     "split_unit",
     "surface_polygons",
     "total_width",
@@ -71,4 +78,5 @@ __all__ = [
     "with_edges",
     "with_query_points",
     "write_mesh",
+    "write_series",
 ]

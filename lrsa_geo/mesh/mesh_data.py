@@ -104,7 +104,8 @@ class MeshData(Data):
             return
         nodes = len(pos)
         for name, axes in NODE_ARRAYS.items():
-            yield from _shape(name, self.get(name), [nodes, "*", "*"][:axes])
+            expected: list[int | str] = [nodes, "*", "*"]
+            yield from _shape(name, self.get(name), expected[:axes])
         yield from _shape(
             "cond", self.get("cond"), [self.num_graphs if _is_batch(self) else 1, "*"]
         )

@@ -3,17 +3,17 @@
 ==================  ===========================================================================
 read through        extensions
 ==================  ===========================================================================
-this library        ``.vtu .vtp``, ``.inp`` (Abaqus, CalculiX), ``.frd`` (CalculiX),
+this library        ``.vtu .vtp``, their pieces (``.pvtu .pvtp``), lists of files and times
+                    (``.pvd .series``), ``.inp`` (Abaqus, CalculiX), ``.frd`` (CalculiX),
                     ``.bdf .fem .nas`` (Nastran), ``.su2``, ``.med .rmed`` (Salome)
 meshio              ``.vtk .xdmf .xmf``
 netCDF4             ``.e .exo .ex2 .exii .g`` (Exodus; extra ``formats``)
 Gmsh                ``.msh .unv .mesh`` (extra ``formats``)
 trimesh             ``.stl .ply .obj .off .glb .gltf .3mf``; polygons of OBJ and OFF come as
                     triangles
-pyvista             ``.case .foam .pvd .vtm .vti .vtr .vts .vtkhdf``, pieces (``.pvtu .pvtp
-                    .pvti .pvtr .pvts``), what meshio
-                    does not know of ``.vtk`` (surfaces, structured grids, colours, normals), and
-                    most ``.cgns`` (extra ``viz``)
+pyvista             ``.case .foam .vtm .vti .vtr .vts .vtkhdf``, pieces (``.pvti .pvtr .pvts``),
+                    what meshio does not know of ``.vtk`` (surfaces, structured grids, colours,
+                    normals), and most ``.cgns`` (extra ``viz``)
 numpy               point clouds: ``.npz .csv .xyz``
 ==================  ===========================================================================
 
@@ -24,6 +24,8 @@ there; a file in which they do not is refused.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +38,7 @@ from lrsa_geo.mesh.checks import check_cells, check_field, check_places
 from lrsa_geo.mesh.collapsed import has_collapsed, resolve_collapsed
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.face_graph import face_graph
-from lrsa_geo.mesh.formats import NOT_READ, READERS, RawMesh, check_file
+from lrsa_geo.mesh.formats import NOT_READ, READERS, Format, RawMesh, check_file
 from lrsa_geo.mesh.mesh_data import MeshData
 
 MESH_SUFFIXES = tuple(READERS)
@@ -52,7 +54,7 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
     Args:
         path: file; its extension says the format.
         step: which step of a time series (XDMF, PVD, VTKHDF, Exodus, Gmsh, FRD, MED, CGNS,
-            EnSight, OpenFOAM), -1 for the last.
+            EnSight, OpenFOAM), -1 for the last. All of them: :func:`open_series`.
 
     Returns:
         A :class:`MeshData` with
@@ -61,6 +63,8 @@ def read_mesh(path: str | Path, step: int = 0) -> MeshData:
           (up to rounding);
         - if there are cells, ``cells [K, V] int32``, padded with -1, and ``cell_types [K] int8``,
           VTK's numbers, with the nodes of a cell in VTK's order;
+        - if the file has steps, ``times [T] float64`` of all of them: the file's times, their
+          numbers where it has none;
         - ``point_data`` and ``cell_data``: name -> array ``[N, ...]`` or ``[K, ...]``, as the file
           has it, but ``[N]`` where it has one component.
 
@@ -107,6 +111,17 @@ def read_closely(path: str | Path, step: int = 0) -> Reading:
         MeshError: the file is missing, damaged, or no mesh.
     """
     path = Path(path)
+    format_ = format_of(path)
+    with explained(path):
+        return reading_of(path, format_.read(path, step))
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file, whose header has been checked.
+
+    Raises:
+        MeshError: unknown extension, or the file is missing, empty or damaged.
+    """
     suffix = path.suffix.lower()
     format_ = READERS.get(suffix)
     if format_ is None and suffix in NOT_READ:
@@ -117,11 +132,22 @@ def read_closely(path: str | Path, step: int = 0) -> Reading:
             " rename or convert the file"
         )
     check_file(path, format_.may_be_empty)
+    if format_.check is not None:
+        with explained(path):
+            format_.check(path)
+    return format_
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Errors of readers name the file and what to do.
+
+    Raises:
+        MeshError: instead of any other error.
+    """
     try:
-        with np.errstate(all="ignore"):  # of this thread alone; what is not finite is found below
-            if format_.check is not None:
-                format_.check(path)
-            return _to_data(path, format_.read(path, step))
+        with np.errstate(all="ignore"):  # of this thread alone; what is not finite is found later
+            yield
     except MeshError:
         raise
     except (Exception, SystemExit) as error:
@@ -130,6 +156,18 @@ def read_closely(path: str | Path, step: int = 0) -> Reading:
             f" {error or 'the reader gives no reason'}); check that the extension is right and the"
             " file complete, or open it in the program that made it and export it again"
         ) from error
+
+
+def reading_of(path: Path, raw: RawMesh) -> Reading:
+    """The mesh of what a format's reader gives.
+
+    Raises:
+        MeshError: positions, cells or fields are not those of a mesh.
+    """
+    reading = _to_data(path, raw)
+    if raw.times is not None:
+        reading.mesh.times = torch.from_numpy(raw.times.astype(np.float64))
+    return reading
 
 
 def _to_data(path: Path, raw: RawMesh) -> Reading:

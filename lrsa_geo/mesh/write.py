@@ -48,7 +48,7 @@ def write_mesh(path: str | Path, data: Data, fields: Mapping[str, Tensor] | None
             f"{path}: cannot write '{path.suffix}', expected one of {' '.join(WRITTEN_SUFFIXES)};"
             " other formats lose fields or cells"
         )
-    raw = _to_raw(path, data, fields or {})
+    raw = as_raw(path, data, fields or {})
     spell = {".vtu": _for_xml, ".vtk": _for_vtk}.get(suffix, str)
     raw.point_data = {spell(name): values for name, values in raw.point_data.items()}
     raw.cell_data = {spell(name): values for name, values in raw.cell_data.items()}
@@ -56,7 +56,7 @@ def write_mesh(path: str | Path, data: Data, fields: Mapping[str, Tensor] | None
         with np.errstate(all="ignore"):
             mesh = own_meshio.to_meshio(raw)
             if suffix == ".xdmf":
-                _check_xdmf(path, raw, mesh)
+                check_xdmf(path, raw, mesh)
                 _write_xdmf(path, mesh)
             else:
                 with atomic_path(path) as temporary:
@@ -80,7 +80,7 @@ def _for_vtk(name: str) -> str:
     return quote(name, safe="!#$&'()*+,-./:;<=>?@[]^_`{|}~")
 
 
-def _check_xdmf(path: Path, raw: RawMesh, mesh: Any) -> None:
+def check_xdmf(path: Path, raw: RawMesh, mesh: Any) -> None:
     """Refuse cells that XDMF has no word for."""
     common = own_meshio.module("xdmf.common")
     is_mixed = len(raw.blocks) > 1
@@ -108,7 +108,8 @@ def _write_xdmf(path: Path, mesh: Any) -> None:
         temporary.write_text(text.replace(written.name + ":", name + ":"), encoding="utf-8")
 
 
-def _to_raw(path: Path, data: Data, fields: Mapping[str, Tensor]) -> RawMesh:
+def as_raw(path: Path, data: Data, fields: Mapping[str, Tensor]) -> RawMesh:
+    """A mesh with new fields as writers take it; see :func:`write_mesh`."""
     pos = _array(data.pos)
     if pos.ndim != 2 or pos.shape[1] not in (2, 3) or not len(pos):
         raise MeshError(f"{path}: `pos` has shape {list(pos.shape)}, expected [N, 2] or [N, 3]")

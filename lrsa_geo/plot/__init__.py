@@ -7,6 +7,7 @@ from lrsa_geo.plot.curves import (
     loss_curves,
 )
 from lrsa_geo.plot.fields import compare, draw_field, sample_sheet
+from lrsa_geo.plot.series import error_over_time, film_strip, movie
 from lrsa_geo.plot.spectra import error_against_rank, errors_in_precision, singular_values
 
 __all__ = [
@@ -15,9 +16,12 @@ __all__ = [
     "error_against_distance",
     "error_against_rank",
     "error_against_size",
+    "error_over_time",
     "errors_in_precision",
+    "film_strip",
     "histograms",
     "loss_curves",
+    "movie",
     "sample_sheet",
     "singular_values",
 ]

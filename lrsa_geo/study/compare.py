@@ -24,13 +24,12 @@ from lrsa_geo.data import Split
 from lrsa_geo.train import (
     NonFiniteLossError,
     StoreDataModule,
-    Surrogate,
     SurrogateModule,
     TrainConfig,
+    assemble,
     load_config,
     prepare_store,
     train,
-    training_graphs,
     write_json,
 )
 
@@ -72,14 +71,9 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
     """
     runs = []
     for config in configs:
-        store = prepare_store(config.data)
-        graphs = training_graphs(config.data, store)
-        surrogate = Surrogate.for_training(config.model, store, graphs)
-        objective = surrogate.objective(config.objective)
-        loaders = StoreDataModule(store, config.data, surrogate.arrays + objective.arrays, seed=0)
-        batches = list(islice(loaders.train_dataloader(), 3))
-        module = SurrogateModule(surrogate, config.optim, config.objective)
-        runs.append((module, module.new_optimizer(), batches))
+        parts = assemble(config, prepare_store(config.data))
+        batches = list(islice(parts.loaders.train_dataloader(), 3))
+        runs.append((parts.module, parts.module.new_optimizer(), batches))
     seconds = [
         [
             [_seconds_of_step(module, optimizer, batch) for batch in batches]

@@ -1,6 +1,7 @@
 """Training, testing and predicting: Lightning's loop around a surrogate."""
 
-from lrsa_geo.data import SplitConfig
+from lrsa_geo.data import SeriesConfig, SplitConfig
+from lrsa_geo.train.assembly import Assembly, assemble, matched
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
@@ -28,15 +29,19 @@ from lrsa_geo.train.predict import (
     predict_files,
     predict_graph,
 )
+from lrsa_geo.train.predict_series import predict_series, predict_series_graph
 from lrsa_geo.train.processes import followed_folder
 from lrsa_geo.train.records import write_json
 from lrsa_geo.train.results import result_fields
+from lrsa_geo.train.rollout import rollout, rollout_of_series
 from lrsa_geo.train.run import Interrupted, Run
+from lrsa_geo.train.series import SeriesDataModule, SeriesModule
 from lrsa_geo.train.signature import Signature
 from lrsa_geo.train.surrogate import ModelConfig, Surrogate, layout_of
 
 __all__ = [
     "LOSSES",
+    "Assembly",
     "Comparison",
     "DataConfig",
     "Interrupted",
@@ -49,6 +54,9 @@ __all__ = [
     "OptimConfig",
     "Prediction",
     "Run",
+    "SeriesConfig",
+    "SeriesDataModule",
+    "SeriesModule",
     "Signature",
     "SplitConfig",
     "StoreDataModule",
@@ -57,6 +65,7 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "add_config_arguments",
+    "assemble",
     "config_from",
     "evaluate",
     "find_config",
@@ -65,13 +74,18 @@ __all__ = [
     "layout_of",
     "load_config",
     "load_surrogate",
+    "matched",
     "parse_config",
     "predict",
     "predict_files",
     "predict_graph",
+    "predict_series",
+    "predict_series_graph",
     "prepare_store",
     "relative_l2",
     "result_fields",
+    "rollout",
+    "rollout_of_series",
     "save_config",
     "train",
     "training_graphs",

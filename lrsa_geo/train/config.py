@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from lrsa_geo.data import SplitConfig, split_path
+from lrsa_geo.data import MeshStore, SeriesConfig, SplitConfig, split_path
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.train.config_file import check_config_file
 from lrsa_geo.train.objective import ObjectiveConfig
@@ -127,6 +127,7 @@ class TrainConfig:
         objective: loss and reported errors.
         optim: optimiser and schedule.
         trainer: flags of ``lightning.Trainer``.
+        series: how a model learns from series.
     """
 
     name: str = "run"
@@ -136,6 +137,7 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    series: SeriesConfig = field(default_factory=SeriesConfig)
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -250,7 +252,7 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     if what in names:
         files = [shipped / what / "train.yaml"]
     elif Path(what).suffix == ".h5" and Path(what).is_file():
-        files = [shipped / "store.yaml"]
+        files = [shipped / ("series.yaml" if MeshStore(what).is_series else "store.yaml")]
     elif Path(what).suffix in (".yaml", ".yml") and Path(what).is_file():
         check_config_file(what, TrainConfig)
         files = [Path(what)]

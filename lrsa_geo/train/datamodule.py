@@ -10,8 +10,9 @@ from typing import Any, Literal
 import lightning
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data import MeshStore, Split, StoreDataset, make_split, transform_of
+from lrsa_geo.data import MeshStore, Split, StepView, StoreDataset, make_split, transform_of
 from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.config import DataConfig
@@ -23,9 +24,12 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 def split_of(config: DataConfig, store: MeshStore) -> Split:
     """The parts of a store: those of ``split_file`` if there is one, or of ``split``.
 
+    Series are split as wholes: the steps of one are in one part.
+
     Raises:
         ValueError: it asks for what the store does not have.
     """
+    store = store.series if isinstance(store, StepView) else store
     if config.split_file is not None:
         return Split.load(config.split_file, len(store))
     return make_split(store, config.split)
@@ -93,20 +97,24 @@ class StoreDataModule(lightning.LightningDataModule):
 
     def dataset(self, part: Part) -> StoreDataset:
         """The graphs of a part; those for training with their augmentation."""
-        transform = None
-        if part == "train":
-            steps = list(self.config.augment)
-            if self.config.nodes_per_graph is not None:
-                steps.append({"name": "RandomNodes", "num_nodes": self.config.nodes_per_graph})
-            transform = transform_of(steps, self.store.fields)
-        return StoreDataset(
-            self.store,
-            getattr(self.split, part),
-            self.arrays,
-            transform,
-            self.config.in_memory,
-            self.seed,
-        )
+        transform = self._augmentation(self.store) if part == "train" else None
+        return self._dataset(self.store, getattr(self.split, part), self.arrays, transform)
+
+    def _augmentation(self, store: MeshStore) -> BaseTransform | None:
+        """What the configuration does to the training graphs of a store."""
+        steps = list(self.config.augment)
+        if self.config.nodes_per_graph is not None:
+            steps.append({"name": "RandomNodes", "num_nodes": self.config.nodes_per_graph})
+        return transform_of(steps, store.fields)
+
+    def _dataset(
+        self,
+        store: MeshStore,
+        graphs: list[int],
+        arrays: list[str],
+        transform: BaseTransform | None,
+    ) -> StoreDataset:
+        return StoreDataset(store, graphs, arrays, transform, self.config.in_memory, self.seed)
 
     def _loader(self, part: Part) -> DataLoader:
         dataset = self.dataset(part)

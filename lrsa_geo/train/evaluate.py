@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data import MeshStore, match_store
+from lrsa_geo.data import MeshStore, StepView
+from lrsa_geo.train.assembly import loaders_of, matched
 from lrsa_geo.train.baselines import Baselines
-from lrsa_geo.train.config import load_config
+from lrsa_geo.train.config import DataConfig, load_config
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store
 from lrsa_geo.train.notes import notes_on
 from lrsa_geo.train.objective import Objective
-from lrsa_geo.train.pictures import draw_test
+from lrsa_geo.train.pictures import draw_rollouts, draw_test
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
 from lrsa_geo.train.records import write_json
+from lrsa_geo.train.rollout_report import roll_out, rollout_report
 from lrsa_geo.train.run import Run
-from lrsa_geo.train.surrogate import Surrogate, layout_of
+from lrsa_geo.train.surrogate import Surrogate
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
 
@@ -51,33 +53,27 @@ def evaluate(folder: Path) -> dict[str, Any]:
     if not run.config.exists():
         raise FileNotFoundError(f"{run.path} is no run folder: it has no config.yaml")
     config = load_config(run.config)
-    store = match_store(prepare_store(config.data), surrogate.signature.fields)
+    store = matched(prepare_store(config.data), surrogate.signature)
     surrogate.signature.check_graphs(store)
     objective = surrogate.objective(config.objective)
-    arrays = surrogate.arrays + objective.arrays
-    loaders = StoreDataModule(
-        store, config.data, arrays, config.seed, partial(layout_of, config=surrogate.config)
-    )
+    loaders = loaders_of(config, store, surrogate)
     graphs = loaders.split.test
-    started = time.monotonic()
-    predictions, errors = _test(surrogate, objective, loaders)
-    seconds = {"test": time.monotonic() - started}
-    by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(objective.fields)}
+    figures, draw = (
+        _test_series(surrogate, store, graphs, objective)
+        if isinstance(store, StepView)
+        else _test_graphs(surrogate, store, loaders, objective, config.data)
+    )
+    sizes = store.series.num_nodes if isinstance(store, StepView) else store.num_nodes
     report = {
-        "test": {name: _summary(error) for name, error in by_field.items() if graphs},
+        **figures,
         "error": config.objective.error,
-        **engineering_report(
-            store, graphs, predictions, objective, config.data.recipe, config.data.surface
-        ),
-        **_worth(surrogate, store, loaders, objective, predictions),
         "test_graphs": graphs,
-        "test_nodes": store.num_nodes[graphs].tolist(),
+        "test_nodes": sizes[graphs].tolist(),
         "train_graphs": len(loaders.split.train),
         "val_graphs": len(loaders.split.val),
         "parameters": sum(p.numel() for p in surrogate.parameters()),
         "seed": config.seed,
         "peak_memory_mib": _peak_memory_mib(),
-        "seconds": seconds,
         "versions": {library: version(library) for library in LIBRARIES},
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -88,7 +84,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
     if run.metrics.exists():
         # Times and memory of the training are not measured again.
         before = json.loads(run.metrics.read_text())
-        report["seconds"] = before["seconds"] | {"test": seconds["test"]}
+        report["seconds"] = before["seconds"] | {"test": report["seconds"]["test"]}
         report["peak_memory_mib"] = before["peak_memory_mib"]
     if run.has_model():
         run.finish(report)
@@ -96,8 +92,56 @@ def evaluate(folder: Path) -> dict[str, Any]:
         report["stopped_after"] = run.share_done()
         write_json(report, run.metrics_so_far)
     if graphs:
-        draw_test(run, store, graphs, predictions, by_field)
+        draw(run)
     return report
+
+
+def _test_graphs(
+    surrogate: Surrogate,
+    store: MeshStore,
+    loaders: StoreDataModule,
+    objective: Objective,
+    config: DataConfig,
+) -> tuple[dict[str, Any], Callable[[Run], None]]:
+    """Figures of the test graphs, and what draws them."""
+    graphs = loaders.split.test
+    started = time.monotonic()
+    predictions, errors = _test(surrogate, objective, loaders)
+    seconds = time.monotonic() - started
+    by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(objective.fields)}
+    figures = {
+        "test": {name: _summary(error) for name, error in by_field.items() if graphs},
+        **engineering_report(store, graphs, predictions, objective, config.recipe, config.surface),
+        **_worth(surrogate, store, loaders, objective, predictions),
+        "seconds": {"test": seconds},
+    }
+    return figures, lambda run: draw_test(run, store, graphs, predictions, by_field)
+
+
+def _test_series(
+    surrogate: Surrogate, view: StepView, series: list[int], objective: Objective
+) -> tuple[dict[str, Any], Callable[[Run], None]]:
+    """Figures of the rollouts of the test series, and what draws them."""
+    surrogate = surrogate.to("cuda" if torch.cuda.is_available() else "cpu")
+    started = time.monotonic()
+    report = rollout_report(surrogate, view, series, objective)
+    seconds = time.monotonic() - started
+    surrogate = surrogate.cpu()
+    first = {number: view.example(number, view.stepping.history) for number in series}
+    outside = _outside(surrogate, view, first)
+    cases = {
+        name: series[int(np.argsort(error["per_mesh"])[len(series) // 2])]
+        for name, error in report["test"].items()
+    }
+
+    def draw(run: Run) -> None:
+        def states_of(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            times, truth, guess = roll_out(surrogate, view, number, report["rollout"]["first_step"])
+            return times.numpy(), truth.numpy(), guess.numpy()
+
+        draw_rollouts(run, view, report["rollout"], states_of, cases)
+
+    return {**report, "outside_of_training": outside, "seconds": {"test": seconds}}, draw
 
 
 def _worth(
@@ -111,18 +155,26 @@ def _worth(
     graphs, train = loaders.split.test, loaders.split.train
     if not graphs:
         return {"baselines": None, "notes": [], "outside_of_training": {}}
-    surrogate, ranges = surrogate.cpu(), surrogate.signature.ranges
-    read = ["pos", *(a for a in ("x", "cond") if a in surrogate.signature.fields)]
-    outside = {}
-    for graph in graphs if ranges is not None else ():
-        assert ranges is not None
-        if clauses := ranges.outside(Data(**store.arrays_of(graph, read))):
-            outside[graph] = clauses
+    surrogate = surrogate.cpu()
     return {
         "baselines": Baselines(surrogate, store, train, graphs).report(objective),
         "notes": notes_on(store, graphs, predictions, objective),
-        "outside_of_training": outside,
+        "outside_of_training": _outside(surrogate, store, {graph: graph for graph in graphs}),
     }
+
+
+def _outside(
+    surrogate: Surrogate, store: MeshStore, graphs: dict[int, int]
+) -> dict[int, list[str]]:
+    """What of some graphs, by what they are called, lies outside of the training."""
+    ranges = surrogate.signature.ranges
+    read = ["pos", *(a for a in ("x", "cond") if a in surrogate.signature.fields)]
+    if ranges is None:
+        return {}
+    clauses = {
+        name: ranges.outside(Data(**store.arrays_of(graph, read))) for name, graph in graphs.items()
+    }
+    return {name: found for name, found in clauses.items() if found}
 
 
 def _summary(errors: np.ndarray) -> dict[str, Any]:

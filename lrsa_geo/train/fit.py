@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lrsa_geo.data import match_store
 from lrsa_geo.files import disk_is_full
+from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
 from lrsa_geo.train.config import TrainConfig, check_config
-from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
+from lrsa_geo.train.datamodule import prepare_store
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
 from lrsa_geo.train.evaluate import evaluate
-from lrsa_geo.train.module import History, SurrogateModule
+from lrsa_geo.train.module import History
 from lrsa_geo.train.pictures import draw_loss
 from lrsa_geo.train.processes import FOLLOW, Processes
 from lrsa_geo.train.rehearsal import rehearse
 from lrsa_geo.train.run import Run
 from lrsa_geo.train.schedule import Progress, duration_of
-from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 
 def train(
@@ -102,19 +100,9 @@ class _Training:
         self.seconds = {"data": time.monotonic() - started}
         lightning.seed_everything(config.seed, verbose=False)
         kept = Run(Path(place)).state().get("surrogate") if self._goes_on() else None
-        if kept is None:
-            graphs = training_graphs(config.data, store)
-            self.surrogate = Surrogate.for_training(config.model, store, graphs)
-        else:  # the store may have been made anew meanwhile, with other columns
-            self.surrogate = Surrogate.like(kept)
-            store = match_store(store, self.surrogate.signature.fields)
-            self.surrogate.signature.check_graphs(store)
-        self.module = SurrogateModule(self.surrogate, config.optim, config.objective)
+        parts = assemble(config, store, kept)
+        self.surrogate, self.module, self.loaders = parts.surrogate, parts.module, parts.loaders
         self.module.new_optimizer()
-        arrays = self.surrogate.arrays + self.module.objective.arrays
-        self.loaders = StoreDataModule(
-            store, config.data, arrays, config.seed, partial(layout_of, config=config.model)
-        )
         self.loaders.check()
         markers = self.surrogate.signature.num_markers
         self.processes.first_alone(
@@ -139,7 +127,11 @@ class _Training:
             print(f"run folder: {self.run.path}, going on after epoch {epochs}")
         else:
             self.run = Run.claim(self.place, self.config)
-            print(f"run folder: {self.run.path}; {self.loaders.split}")
+            stepping = self.surrogate.signature.stepping
+            split = str(self.loaders.split)
+            if stepping is not None:
+                split = f"{split.removesuffix('graphs')}series; {stepping}"
+            print(f"run folder: {self.run.path}; {split}")
             if self.config.model.fourier_octaves == "auto":
                 octaves = self.surrogate.config.fourier_octaves
                 print(f"position encoding: {octaves} octaves, by the spacing of the training nodes")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch_geometric.data import Batch
 
+from lrsa_geo.data import Split, StepView
+from lrsa_geo.mesh import with_edges
 from lrsa_geo.train.config import DataConfig
 from lrsa_geo.train.datamodule import StoreDataModule
 from lrsa_geo.train.objective import Objective
@@ -25,6 +27,9 @@ def rehearse(
         ValueError: a graph cannot be read or scored; the message names it. No test graph has a
             marker of the surface.
     """
+    if isinstance(loaders.store, StepView):
+        _rehearse_series(loaders.store, loaders.split, objective)
+        return
     seen: set[int] = set()
     for part, graphs in (("validation", loaders.split.val), ("test", loaders.split.test)):
         dataset = loaders.dataset("val" if part == "validation" else "test")
@@ -55,3 +60,20 @@ def rehearse(
             f"data.surface is {config.surface}, and no test graph of {loaders.store.path} has such"
             f" a boundary marker, but {', '.join(map(str, sorted(seen)))}; choose among these"
         )
+
+
+def _rehearse_series(view: StepView, split: Split, objective: Objective) -> None:
+    """Score the truth of the last step of every validation and test series."""
+    for part, series in (("validation", split.val), ("test", split.test)):
+        for number in series:
+            try:
+                example = view[view.examples_of([number])[-1]]
+                if "edge_index" in objective.arrays:
+                    example = with_edges(example)
+                batch = Batch.from_data_list([example])
+                objective.errors(batch.y, batch)
+            except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
+                raise ValueError(
+                    f"{view.path}: {part} series {number} cannot be scored at the end of the"
+                    f" training: {error}; mend it, or leave it out of the split"
+                ) from error

@@ -77,12 +77,12 @@ class Run:
         return self.path / "metrics-stopped.json"
 
     def picture(self, name: str) -> Path:
-        """Picture of the whole run: loss or error_against_nodes."""
+        """Picture of the whole run: loss, error_against_nodes or error_over_time."""
         return self.path / "pictures" / f"{file_stems([name])[name]}.png"
 
     def pictures_of(self, fields: Iterable[str]) -> dict[str, Path]:
         """A picture for each field, whatever its name."""
-        stems = file_stems(fields, taken=("loss", "error_against_nodes"))
+        stems = file_stems(fields, taken=("loss", "error_against_nodes", "error_over_time"))
         return {name: self.path / "pictures" / f"{stem}.png" for name, stem in stems.items()}
 
     @classmethod

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lrsa_geo.data import GraphReader, MeshStore, MismatchError, Ranges, refuse_names_of_results
+from lrsa_geo.data import (
+    GraphReader,
+    MeshStore,
+    MismatchError,
+    Ranges,
+    Stepping,
+    StepView,
+    refuse_names_of_results,
+)
 from lrsa_geo.mesh import Field, Fields
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ class Signature:
             markers.
         ranges: what the training graphs spanned; None in models that did not note it.
         num_graphs: of the store that it was trained on; 0 in models that did not note it.
+        stepping: how it steps through a series; None of a model that does not.
     """
 
     pos_dim: int
@@ -34,10 +43,20 @@ class Signature:
     reader: GraphReader = READER
     ranges: Ranges | None = None
     num_graphs: int = 0
+    stepping: Stepping | None = None
 
     @classmethod
     def of_store(cls, store: MeshStore, model: ModelConfig) -> Signature:
-        """The signature of a model for the graphs of a store, without ranges."""
+        """The signature of a model for the graphs of a store, without ranges.
+
+        Raises:
+            ValueError: the graphs are series, and the model is to read no features.
+        """
+        stepping = store.stepping if isinstance(store, StepView) else None
+        if stepping is not None and not model.use_features:
+            raise ValueError(
+                "model.use_features is false, and the states that a step reads are features"
+            )
         markers = 0
         if model.use_boundary and "boundary" in store.arrays:
             markers = int(store.read("boundary").max()) + 1
@@ -46,7 +65,7 @@ class Signature:
         refuse_names_of_results(fields["y"], (*fields.get("x", ()), *fields["y"]), store.path)
         pos_dim = store[0].pos.shape[1]
         reader = store.reader or READER
-        return cls(pos_dim, fields, markers, reader, num_graphs=len(store))
+        return cls(pos_dim, fields, markers, reader, num_graphs=len(store), stepping=stepping)
 
     def check_graphs(self, store: MeshStore) -> None:
         """Refuse a store whose graphs are not those of the training, by their meshes and inputs.
@@ -105,6 +124,7 @@ class Signature:
             "fields": {a: [f.to_dict() for f in fields] for a, fields in self.fields.items()},
             **({} if self.ranges is None else {"ranges": self.ranges.to_dict()}),
             **({"num_graphs": self.num_graphs} if self.num_graphs else {}),
+            **({} if self.stepping is None else {"stepping": self.stepping.to_dict()}),
         }
 
     @classmethod
@@ -117,5 +137,8 @@ class Signature:
         old = {"boundary": values.get("marker_field", "boundary")}  # of version 1
         reader = GraphReader.from_dict(values.get("reader", old))
         ranges = Ranges.from_dict(values["ranges"]) if "ranges" in values else None
-        count = values.get("num_graphs", 0)
-        return cls(values["pos_dim"], fields, values["num_markers"], reader, ranges, count)
+        count, told = values.get("num_graphs", 0), values.get("stepping")
+        stepping = None if told is None else Stepping.from_dict(told)
+        return cls(
+            values["pos_dim"], fields, values["num_markers"], reader, ranges, count, stepping
+        )

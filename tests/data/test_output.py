@@ -112,10 +112,11 @@ def test_the_room_that_is_asked_for_is_what_is_used(folder):
     from lrsa_geo.data.collect import _Collection
     from lrsa_geo.data.cond_table import CondTable
     from lrsa_geo.data.reader import reader_for
+    from lrsa_geo.data.sources import Sources
 
     files = tuple(str(path) for path in sorted(folder.glob("*.vtu")))
-    task = _Collection(files, folder / "s.h5", CondTable(), False)
-    task.first_reader(lambda mesh, where: reader_for(mesh, targets=["p"], where=where), 0)
+    task = _Collection(Sources.of(files, CondTable(), None, 0), folder / "s.h5", False)
+    task.first_reader(lambda mesh, where: reader_for(mesh, targets=["p"], where=where))
     store, _ = collect(files, folder / "s.h5", targets=["p"], processes=0)
     arrays = sum(store.read(name).nbytes for name in store.arrays)
     assert task.size_when_made() == pytest.approx(2 * arrays, rel=0.02)

@@ -110,6 +110,7 @@ def make_seeds(folder: Path) -> dict[str, Path]:
         '<VTKFile type="Collection" version="0.1"><Collection>'
         '<DataSet timestep="0" part="0" file="v.vtu"/></Collection></VTKFile>'
     )
+    take("v.vtu.series").write_text('{"files": [{"name": "v.vtu", "time": 0.5}]}')
     take("v.pvtu").write_text(
         '<VTKFile type="PUnstructuredGrid" version="0.1"><PUnstructuredGrid GhostLevel="0">'
         '<PPointData><PDataArray type="Float64" Name="p"/></PPointData><PPoints><PDataArray'

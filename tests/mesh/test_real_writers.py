@@ -2,8 +2,8 @@
 
 Kinds: CGNS in ADF and in HDF5, with steps; VTU of GetFEM, whose header of bytes is a float; meshes
 of Gmsh's version 1 and of Fluent; decks of pyNastran without ENDDATA; results of CalculiX at nodes
-of a network; fluid elements of CalculiX; lists of a series; cases of OpenFOAM whose steps or mesh
-are of its processors alone; XDMF whose arrays are not there.
+of a network; fluid elements of CalculiX; empty lists of a series; cases of OpenFOAM whose steps or
+mesh are of its processors alone; XDMF whose arrays are not there.
 """
 
 import base64
@@ -166,9 +166,9 @@ def test_fluid_elements_of_calculix(tmp_path):
     assert data.cells.tolist() == [[0, 1, 3, 2, 4, 5, 7, 6]]
 
 
-def test_a_list_of_a_series_is_named(tmp_path):
+def test_an_empty_list_of_a_series_is_refused(tmp_path):
     (tmp_path / "a.vtm.series").write_text("{}")
-    with pytest.raises(MeshError, match=r"a\.vtm\.series: is not read.*give one of these"):
+    with pytest.raises(MeshError, match=r"a\.vtm\.series: lists no data set"):
         read_mesh(tmp_path / "a.vtm.series")
 
 

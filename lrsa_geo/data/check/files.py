@@ -12,6 +12,7 @@ from torch import Tensor
 from lrsa_geo.data.check.fields import FieldStatistics
 from lrsa_geo.data.check.findings import Finding, Findings, Kind
 from lrsa_geo.data.check.meshes import faults_of_mesh
+from lrsa_geo.data.check.steps import check_series
 from lrsa_geo.data.geometry import KnownMeshes
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -74,7 +75,8 @@ def check_files(files: Sequence[str | Path], step: int = 0) -> list[Finding]:
     Each kind of fault is one finding, with a count, examples and advice: what
     :func:`lrsa_geo.data.check_store` finds in the graphs of a store, files that cannot be read or
     are unlike the others, and what reading makes of them (collapsed cells, z that is rounding).
-    All floating-point fields are looked at as if they were targets.
+    All floating-point fields are looked at as if they were targets; of a file with several steps
+    also how they change from step to step.
 
     Args:
         files: mesh files.
@@ -106,6 +108,8 @@ def check_files(files: Sequence[str | Path], step: int = 0) -> list[Finding]:
             findings.add(kind, where, what, value)
         for name in _fields(where, mesh, findings, statistics):
             holders[name].append(where)
+        if len(mesh.get("times", ())) > 1:
+            check_series(where, findings)
         if (first := known.number(number, mesh)) != number:
             findings.add(ONE_MESH, where, f"has the mesh of {files[first]}")
     _alike(dimensions, without_cells, holders, findings)

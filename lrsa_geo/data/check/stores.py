@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data.check.fields import NO_TARGET, NOT_FINITE, FieldStatistics
 from lrsa_geo.data.check.findings import Finding, Findings, Kind
 from lrsa_geo.data.check.meshes import faults_of_mesh
+from lrsa_geo.data.check.steps import StepStatistics
 from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.split import Split
 from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
@@ -22,7 +23,10 @@ LEAK = Kind(
     "the error of the test graphs says nothing about new meshes: `data split --by geometry` keeps"
     " graphs on one mesh together; on one fixed mesh with other conditions it is as it should be",
 )
-_NUMBERS = ("pos", "x", "y", "cond", "measure", "edge_attr")
+_NUMBERS = (
+    *("pos", "x", "y", "cond", "measure", "edge_attr"),
+    *("states", "x_t", "pos_t", "cond_t"),
+)
 
 
 def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
@@ -34,7 +38,7 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     nodes of no cell, duplicate nodes, hanging nodes, cells that own their nodes or repeat one,
     cells turned the other way than most; fields that are constant or zero, whose offset dwarfs
     their variation, or that are far larger on some graphs than on others; meshes far larger or
-    smaller than most.
+    smaller than most; states of a series that jump between two steps.
 
     Args:
         store: what to check; its digest is checked too.
@@ -59,12 +63,25 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
         for array in NAMED_ARRAYS:
             if array in store.arrays:
                 values = data[array].numpy()
+                rows, judged = values.reshape(-1, values.shape[-1]), array in ("y", "states")
                 for name, columns in column_slices(store.fields[array]).items():
-                    statistics.add(where, name, values[:, columns], judged=array == "y")
+                    statistics.add(where, name, rows[:, columns], judged)
+        if store.is_series:
+            _steps(store, data, StepStatistics(findings, where))
     statistics.judge()
     if split is not None:
         _leaks(store, split, findings)
     return findings.listed()
+
+
+def _steps(store: MeshStore, data: Data, about: StepStatistics) -> None:
+    """How the states of a series change from step to step."""
+    slices = column_slices(store.fields["states"])
+    for step, time in enumerate(data.times.tolist()):
+        about.begin(time)
+        for name, columns in slices.items():
+            about.add(name, data.states[:, step, columns].numpy())
+    about.judge()
 
 
 def _numbers(data: Data) -> Iterator[tuple[Kind, str]]:

@@ -121,6 +121,10 @@ class MeshStore:
         """Whether its graphs are series: ``states [N, T, K]`` at ``times [T]``."""
         return "states" in self._arrays
 
+    def mesh_number(self, index: int) -> int:
+        """A number that graphs on one and the same mesh of the file share: that of the graph."""
+        return index
+
     def window(self, index: int, first: int, last: int, arrays: list[str]) -> dict[str, Tensor]:
         """Steps ``first`` to ``last - 1`` of some arrays of a series; the rest is not read.
 

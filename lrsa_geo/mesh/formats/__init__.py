@@ -8,9 +8,11 @@ from lrsa_geo.mesh.formats import (
     foam,
     frd,
     hdf5,
+    lists,
     med,
     msh,
     nastran,
+    pieces,
     ply,
     point_clouds,
     su2,
@@ -27,12 +29,12 @@ __all__ = ["NOT_READ", "READERS", "Format", "RawMesh", "check_file"]
 READERS: dict[str, Format] = {
     **dict.fromkeys((".vtu", ".vtp"), Format(vtk_xml.read)),
     ".vtk": Format(vtk_legacy.read, vtk_legacy.check),
-    **dict.fromkeys((".xdmf", ".xmf"), Format(xdmf.read, xdmf.check)),
+    **dict.fromkeys((".xdmf", ".xmf"), Format(xdmf.read, xdmf.check, read_steps=xdmf.read_steps)),
     ".msh": Format(msh.read, msh.check),
     ".unv": Format(msh.read_unv),
     ".mesh": Format(msh.read),
     ".inp": Format(abaqus.read),
-    ".frd": Format(frd.read),
+    ".frd": Format(frd.read, read_steps=frd.read_steps),
     ".su2": Format(su2.read),
     **dict.fromkeys((".bdf", ".fem", ".nas"), Format(nastran.read)),
     **dict.fromkeys((".med", ".rmed"), Format(med.read, med.check)),
@@ -44,13 +46,15 @@ READERS: dict[str, Format] = {
     **dict.fromkeys((".glb", ".gltf"), Format(surfaces.read, surfaces.check_gltf)),
     ".3mf": Format(surfaces.read, point_clouds.check_zip),
     ".case": Format(read_with_vtk),
-    **dict.fromkeys((".pvd", ".pvtu", ".pvtp", ".pvti", ".pvtr", ".pvts"), Format(read_with_vtk)),
+    **dict.fromkeys((".pvtu", ".pvtp"), Format(pieces.read)),
+    **dict.fromkeys((".pvti", ".pvtr", ".pvts"), Format(read_with_vtk)),
     **dict.fromkeys((".vti", ".vtr", ".vts", ".vtm", ".vtkhdf"), Format(read_with_vtk)),
     ".foam": Format(read_with_vtk, foam.check, may_be_empty=True),
     ".npz": Format(point_clouds.read_npz, point_clouds.check_zip),
     ".csv": Format(point_clouds.read_csv),
     ".xyz": Format(point_clouds.read_xyz),
 }
+READERS |= dict.fromkeys(lists.SUFFIXES, Format(lists.reader(READERS)))
 
 # What users have instead, and what to do about it.
 _CAD = "describes a geometry without a mesh; mesh it (Gmsh, Salome) and give the mesh"
@@ -77,7 +81,6 @@ NOT_READ: dict[str, str] = {
     **dict.fromkeys((".h5", ".hdf", ".hdf5"), _HDF5),
     ".mat": "is of MATLAB; save pos [N, D] and the fields there and convert them to .npz",
     ".npy": "is one array; put pos [N, D] and the fields into an .npz",
-    ".series": "lists the files of a series; give one of these",
     ".dae": "is a scene; save the surface as .ply, .obj or .glb",
 }
 """Extensions that are known but not read -> what they are and what to do."""

@@ -30,6 +30,7 @@ class RawMesh:
 
     ``notes`` say what of the file is left out, such as springs beside solids. ``faces`` are those
     of the cells of type 42, polyhedra, if there are any; their blocks hold the nodes of each.
+    ``times [T]`` are those of all steps of the file, None if its format tells of none.
     """
 
     pos: np.ndarray
@@ -38,6 +39,7 @@ class RawMesh:
     cell_data: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     faces: Faces | None = None
+    times: np.ndarray | None = None
 
 
 Reader = Callable[[Path, int], RawMesh]
@@ -51,11 +53,14 @@ class Format:
         read: path and step -> mesh. Readers are called from several threads at once.
         check: is called first, and refuses a file whose header promises what it cannot hold.
         may_be_empty: a file of no bytes stands for the folder that it is in.
+        read_steps: reads several steps, one after the other, where that is faster than ``read`` for
+            each of them.
     """
 
     read: Reader
     check: Callable[[Path], None] | None = None
     may_be_empty: bool = False
+    read_steps: Callable[[Path, Iterable[int]], Iterator[RawMesh]] | None = None
 
 
 def only_step(path: Path, step: int) -> None:

@@ -75,18 +75,14 @@ def check(path: Path) -> None:
 
 
 def contents(path: Path) -> list[str]:
-    """Lines about its steps, blocks and fields."""
+    """Lines about its blocks."""
     check(path)
     with _open(path) as file:
         exodus = _Exodus(path, file)
-        lines = [
+        return [
             f"block {number} '{name}': {rows:,} cells {kind}"
             for number, name, kind, rows in exodus.blocks()
         ]
-        times = exodus.times
-        if len(times):
-            lines.append(f"{len(times)} steps, at times {times[0]:.6g} to {times[-1]:.6g}")
-        return lines
 
 
 class _Opened:
@@ -193,7 +189,8 @@ class _Exodus:
         )
         point_data |= {name: mark for name, mark in marks.items() if name not in point_data}
         cell_data = _vectors(self.cell_fields(step, rows, total))
-        return RawMesh(pos, blocks, point_data, cell_data, notes)
+        times = self.times.astype(np.float64) if len(self.times) else None
+        return RawMesh(pos, blocks, point_data, cell_data, notes, times=times)
 
     def cells(self, number: int, kind: str) -> Blocks:
         connect = self.array(f"connect{number}").astype(np.int64) - 1

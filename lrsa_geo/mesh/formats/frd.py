@@ -6,9 +6,10 @@ library that is kept up reads them, hence this parser.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class _Section:
 
 def read(path: Path, step: int) -> RawMesh:
     """Read the mesh, which comes once, and the fields of one step."""
+    return next(read_steps(path, [step]))
+
+
+def read_steps(path: Path, wanted: Iterable[int]) -> Iterator[RawMesh]:
+    """Read the mesh, and the fields of several steps."""
     nodes, elements, results = _sorted_sections(path)
     rows = [line for line in nodes.lines if line[:3] == " -1"]
     width = _number_width(path, nodes)
@@ -60,21 +66,33 @@ def read(path: Path, step: int) -> RawMesh:
         steps.setdefault((section.head[58:63].strip(), section.head[12:24].strip()), []).append(
             section
         )
+    raw.times = _times([time for _, time in steps])
     count = max(len(steps), 1)
-    if not -count <= step < count:
-        raise MeshError(f"{path}: has steps 0 to {count - 1}, got `step` {step}; choose one")
-    chosen = list(steps.values())[step] if steps else []
+    for step in wanted:
+        if not -count <= step < count:
+            raise MeshError(f"{path}: has steps 0 to {count - 1}, got `step` {step}; choose one")
+        yield replace(raw, **_fields(path, [*steps.values()][step] if steps else [], numbers))
+
+
+def _times(texts: list[str]) -> np.ndarray | None:
+    """Times, or frequencies, of the steps; None if there are none, or one is no number."""
+    try:
+        return np.array([float(text) for text in texts]) if texts else None
+    except ValueError:
+        return None
+
+
+def _fields(path: Path, chosen: list[_Section], numbers: np.ndarray) -> dict[str, Any]:
+    """Fields of nodes, and notes, from the results of one step."""
+    order = np.argsort(numbers, kind="stable")
     names = [_name(section) for section in chosen]
     check_names(path, "fields", names)
-    lost = 0
+    found, lost = {}, 0
     for name, section in zip(names, chosen, strict=True):
-        raw.point_data[name], others = _values(path, section, numbers[order], order)
+        found[name], others = _values(path, section, numbers[order], order)
         lost = max(lost, others)
-    if lost:
-        raw.notes.append(
-            f"results at {lost:,} nodes that are not of the mesh (networks) are left out"
-        )
-    return raw
+    note = f"results at {lost:,} nodes that are not of the mesh (networks) are left out"
+    return {"point_data": found, "notes": [note] if lost else []}
 
 
 def _sorted_sections(path: Path) -> tuple[_Section, _Section | None, list[_Section]]:

@@ -1,9 +1,7 @@
-"""Read a file with Gmsh's library and leave it as an .npz: run as a program, in its own process.
+"""Read files with Gmsh's library and leave each as an .npz: a program of ``child_loop.py``.
 
 The library keeps one model for a whole process, which may be the user's own; and it is not made for
-damaged files. It imports nothing of this library::
-
-    python gmsh_child.py FILE STEP OUT.npz
+damaged files. It imports nothing of this library.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _GIB = 1 << 30
+_opened: dict[str, dict[str, Any]] = {}  # the mesh of the last file, whose next step may be wanted
 # Gmsh's type -> VTK's type and, where it differs, the place of each of VTK's nodes in Gmsh's order.
 # https://gmsh.info/doc/texinfo/gmsh.html#Node-ordering
 _HEX20 = [*range(8), 8, 11, 13, 9, 16, 18, 19, 17, 10, 12, 14, 15]
@@ -34,7 +33,21 @@ def main(path: str, step: int, out: str) -> None:
     import gmsh
     import numpy as np
 
-    _limit_memory(4 * _GIB + 100 * Path(path).stat().st_size)
+    if path not in _opened:
+        _limit_memory(4 * _GIB + 100 * Path(path).stat().st_size)
+        if gmsh.isInitialized():
+            gmsh.finalize()
+        _opened.clear()
+        _opened[path] = _mesh(gmsh, np, path)
+    arrays = dict(_opened[path])
+    tags = arrays.pop("node tags")
+    notes = _views(gmsh, np, step, tags, arrays)
+    del arrays["tags"]
+    np.savez(out, **arrays, notes=np.array(notes, dtype=str))
+
+
+def _mesh(gmsh: Any, np: Any, path: str) -> dict[str, Any]:
+    """All but the views, with the numbers of nodes and cells as ``node tags`` and ``tags``."""
     gmsh.initialize(interruptible=False)
     gmsh.option.setNumber("General.Terminal", 0)
     gmsh.logger.start()
@@ -52,7 +65,7 @@ def main(path: str, step: int, out: str) -> None:
     ends = np.concatenate([[0], np.cumsum(widths)])
     places = np.arange(ends[-1]) + np.repeat(starts[:-1][order] - ends[:-1], widths)
     nodes = np.searchsorted(tags, cells["nodes"][places])
-    arrays: dict[str, Any] = {
+    return {
         "pos": pos,
         "types": cells["types"][order],
         "starts": ends,
@@ -60,12 +73,11 @@ def main(path: str, step: int, out: str) -> None:
         "tags": cells["tags"][order],
         "c:gmsh:physical": cells["physical"][order],
         "c:gmsh:geometrical": cells["entity"][order],
+        "p:gmsh:dim_tags": _entities(gmsh, np, tags),
+        "node tags": tags,
+        **_groups(gmsh, np, tags),
+        **_times(gmsh, np),
     }
-    arrays["p:gmsh:dim_tags"] = _entities(gmsh, np, tags)
-    arrays |= _groups(gmsh, np, tags)
-    notes = _views(gmsh, np, step, tags, arrays)
-    del arrays["tags"]
-    np.savez(out, **arrays, notes=np.array(notes, dtype=str))
 
 
 def _cells(gmsh: Any, np: Any) -> dict[str, Any]:
@@ -158,14 +170,23 @@ def _views(gmsh: Any, np: Any, step: int, node_tags: Any, arrays: dict[str, Any]
     return notes
 
 
+def _times(gmsh: Any, np: Any) -> dict[str, Any]:
+    """Times of the views of several steps, if they agree."""
+    counts = {v: int(gmsh.view.option.getNumber(v, "NbTimeStep")) for v in gmsh.view.getTags()}
+    most = max(counts.values(), default=1)
+    times = {
+        tuple(gmsh.view.getHomogeneousModelData(view, i)[3] for i in range(count))
+        for view, count in counts.items()
+        if count == most > 1
+    }
+    return {"times": np.array(times.pop(), dtype=float)} if len(times) == 1 else {}
+
+
 def _limit_memory(limit: int) -> None:
     try:
         import resource
     except ImportError:  # not on Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-if __name__ == "__main__":
-    del sys.path[0]  # this folder: its files are modules of the library, not of the world
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    within = limit if most == resource.RLIM_INFINITY else min(limit, most)
+    resource.setrlimit(resource.RLIMIT_AS, (within, most))

@@ -138,6 +138,8 @@ def _add_fields(
     if not -count <= step < count:
         raise MeshError(f"{path}: has the steps 0 to {count - 1}, got `step` {step}; choose one")
     wanted = listed[step] if listed else (-1, -1)
+    if listed:
+        raw.times = _times(steps, listed)
     for name, of_field in steps.items():
         group = of_field.get(wanted, of_field.get((-1, -1)))
         width = int(fields[name].attrs["NCO"])
@@ -168,6 +170,20 @@ def _add_fields(
             if not np.isnan(found).any():  # whole numbers stay what they are
                 target[name] = found.astype(values.dtype)
     raw.notes = list(dict.fromkeys(raw.notes))
+
+
+def _times(steps: dict[str, dict[Step, h5py.Group]], listed: list[Step]) -> np.ndarray | None:
+    """Times of the steps; their numbers where all have one time, as in files without times."""
+    found: dict[Step, set[float]] = {number: set() for number in listed}
+    for of_field in steps.values():
+        for number, group in of_field.items():
+            if number in found:
+                found[number].add(float(group.attrs.get("PDT", 0.0)))
+    if any(len(times) > 1 for times in found.values()):
+        return None  # fields that disagree
+    times = np.array([times.pop() for times in found.values()])
+    alike = len(times) > 1 and (times == times[0]).all()
+    return np.array([number for number, _ in listed], dtype=float) if alike else times
 
 
 def _step(group: h5py.Group) -> Step:

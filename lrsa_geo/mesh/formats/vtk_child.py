@@ -1,9 +1,7 @@
-"""Read a file with VTK and leave it as an .npz: run as a program, in a process of its own.
+"""Read files with VTK and leave each as an .npz: a program of ``child_loop.py``.
 
 VTK's readers end the process on some damaged files, or never end; a child can be survived and
-stopped. It imports nothing of this library, so that it starts fast::
-
-    python vtk_child.py FILE STEP OUT.npz
+stopped. It imports nothing of this library, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -13,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 _GIB = 1 << 30
+_opened: dict[str, Any] = {}  # the reader of the last file, whose next step may be wanted
 
 
 def main(path: str, step: int, out: str) -> None:
-    """Write ``pos, types, starts, nodes``, ``p:NAME``, ``c:NAME``, and the faces of polyhedra."""
+    """Write ``pos, types, starts, nodes``, ``p:NAME``, ``c:NAME``, ``times``, and faces."""
     import numpy as np
     import pyvista
 
     _limit_memory(4 * _GIB + 100 * Path(path).stat().st_size)
     with pyvista.VtkErrorCatcher(send_to_logging=False) as caught:
-        grid = _grid(pyvista, path, step)
+        grid, times = _grid(pyvista, path, step)
     if caught.error_events:
         sys.exit(" ".join(str(event.alert) for event in caught.error_events))
     arrays: dict[str, Any] = {
@@ -33,6 +32,8 @@ def main(path: str, step: int, out: str) -> None:
         **{f"p:{name}": values for name, values in grid.point_data.items()},
         **{f"c:{name}": values for name, values in grid.cell_data.items()},
     }
+    if times is not None:
+        arrays["times"] = np.asarray(times, dtype=float)
     if 42 in grid.celltypes:
         arrays["faces"] = grid.polyhedron_face_connectivity
         arrays["face_starts"] = grid.polyhedron_face_offsets
@@ -50,7 +51,8 @@ _OF_PIECES = {
 }
 
 
-def _grid(pyvista: Any, path: str, step: int) -> Any:
+def _grid(pyvista: Any, path: str, step: int) -> tuple[Any, Any]:
+    """One step, and the times of all steps, None where the format tells of none."""
     if (of_pieces := _OF_PIECES.get(Path(path).suffix.lower())) is not None:
         from vtkmodules import vtkIOXML
 
@@ -59,23 +61,22 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
         plain = getattr(vtkIOXML, of_pieces)()
         plain.SetFileName(path)
         plain.Update()
-        return _without_ghosts(pyvista.wrap(plain.GetOutput()).cast_to_unstructured_grid())
-    try:
-        reader = pyvista.get_reader(path)
-    except IndexError:  # of a collection
-        sys.exit("lists no data set, so it holds no mesh: write the results again")
+        return _without_ghosts(pyvista.wrap(plain.GetOutput()).cast_to_unstructured_grid()), None
+    reader = _reader(pyvista, path)
+    knows_times = isinstance(reader, pyvista.TimeReader)
     is_hdf = hasattr(reader.reader, "SetStep")
+    times = list(reader.time_values) if knows_times and not is_hdf else list(_times(reader))
     if is_hdf:
         reader.reader.UpdateInformation()
         steps = reader.reader.GetNumberOfSteps() or 1
+        times = times if len(times) == steps else []
     else:
-        times = reader.time_values if isinstance(reader, pyvista.TimeReader) else _times(reader)
         steps = len(times) or 1
     if not -steps <= step < steps:
         sys.exit(f"has the steps 0 to {steps - 1}, got `step` {step}")
     if is_hdf:
         reader.reader.SetStep(step % steps)
-    elif isinstance(reader, pyvista.TimeReader) and steps > 1:
+    elif knows_times and steps > 1:
         reader.set_active_time_point(step % steps)
     elif steps > 1:
         reader.reader.UpdateTimeStep(times[step % steps])
@@ -83,7 +84,15 @@ def _grid(pyvista: Any, path: str, step: int) -> Any:
     if isinstance(grid, pyvista.MultiBlock):
         names = grid.keys()  # OpenFOAM's volume is wanted without its patches
         grid = grid["internalMesh"] if "internalMesh" in names else _joined(pyvista, grid)
-    return _without_ghosts(grid.cast_to_unstructured_grid())
+    grid = _without_ghosts(grid.cast_to_unstructured_grid())
+    return grid, times or (list(range(steps)) if steps > 1 else None)
+
+
+def _reader(pyvista: Any, path: str) -> Any:
+    if path not in _opened:
+        _opened.clear()
+        _opened[path] = pyvista.get_reader(path)
+    return _opened[path]
 
 
 def _times(reader: Any) -> Any:
@@ -135,9 +144,6 @@ def _limit_memory(limit: int) -> None:
         import resource
     except ImportError:  # not on Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-if __name__ == "__main__":
-    del sys.path[0]  # this folder: its files are modules of the library, not of the world
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    within = limit if most == resource.RLIM_INFINITY else min(limit, most)
+    resource.setrlimit(resource.RLIMIT_AS, (within, most))

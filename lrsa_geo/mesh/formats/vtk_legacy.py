@@ -52,6 +52,23 @@ def check(path: Path) -> None:
     check_names(path, kind, names)
 
 
+def time_of(path: Path) -> float | None:
+    """The time that a file says it is of, in the field data at its head; None if it says none."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    found = _TIME.search(head)
+    if found is None:
+        return None
+    if re.search(rb"^ASCII", head, re.MULTILINE) is not None:
+        return float(head[found.end() :].split(None, 1)[0])
+    kind = ">f8" if found[1].lower() == b"double" else ">f4"
+    return float(np.frombuffer(head, kind, 1, found.end())[0])
+
+
+_HEAD = 1 << 12
+_TIME = re.compile(rb"^(?:TIME|TimeValue)[ \t]+1[ \t]+1[ \t]+(double|float)[ \t]*\n", re.M | re.I)
+
+
 def read(path: Path, step: int) -> RawMesh:
     """Read it with meshio if meshio reads all of it."""
     text = path.read_bytes()

@@ -54,8 +54,37 @@ def read(path: Path, step: int) -> RawMesh:
     return RawMesh(*file.read())
 
 
+def read_piece(path: Path) -> RawMesh:
+    """Read a file that is a piece of a mesh, and may hold no nodes."""
+    pieces = _File(path).root.iter("Piece")
+    if all(int(piece.get("NumberOfPoints", "0")) == 0 for piece in pieces):
+        return RawMesh(np.empty((0, 3)))
+    return read(path, 0)
+
+
+def time_of(path: Path) -> float | None:
+    """The time that a file says it is of, ``TimeValue`` in its field data; None if it says none.
+
+    Raises:
+        Exception: whatever Python's parsers say of a damaged file.
+    """
+    with open(path, "rb") as head:
+        start = head.read(_HEAD)
+    if b"</VTKFile>" not in start and b"<FieldData" not in start:
+        return None  # it comes before the pieces
+    file = _File(path, any_type=True)
+    for array in file.root.iterfind("*/FieldData/DataArray"):
+        if array.get("Name", "").lower() in ("timevalue", "time"):
+            count = int(array.get("NumberOfTuples", "1"))
+            return float(file.array(array, count).reshape(-1)[0]) if count == 1 else None
+    return None
+
+
+_HEAD = 1 << 14  # bytes, of a file's beginning
+
+
 class _File:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, any_type: bool = False) -> None:
         self.path = path
         text = path.read_bytes()
         start = text.find(b"<AppendedData")
@@ -66,7 +95,8 @@ class _File:
             self.appended = text[text.index(b"_", start) + 1 : end]
             text = text[:start] + text[end:]
         root = ElementTree.fromstring(text)
-        if root.tag != "VTKFile" or root.get("type") not in ("UnstructuredGrid", "PolyData"):
+        known = any_type or root.get("type") in ("UnstructuredGrid", "PolyData")
+        if root.tag != "VTKFile" or not known:
             raise MeshError(
                 f"{path}: is a {root.tag} of type {root.get('type')}, expected a VTKFile of type"
                 " UnstructuredGrid or PolyData; save it as one in ParaView"
@@ -76,8 +106,8 @@ class _File:
         self.order = order
         self.size_type = np.dtype(_DTYPES[root.get("header_type", "UInt32")]).newbyteorder(order)
         self.compressor = root.get("compressor")
-        known = (None, *(f"vtk{name}DataCompressor" for name in ("ZLib", "LZMA", "LZ4")))
-        if self.compressor not in known:
+        compressors = (None, *(f"vtk{name}DataCompressor" for name in ("ZLib", "LZMA", "LZ4")))
+        if self.compressor not in compressors:
             raise MeshError(
                 f"{path}: is compressed with {self.compressor}, expected zlib, LZMA or LZ4;"
                 " save it again with zlib in ParaView"

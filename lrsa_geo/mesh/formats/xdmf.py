@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.formats import own_meshio
+from lrsa_geo.mesh.formats import own_meshio, xdmf_times
 from lrsa_geo.mesh.formats.base import (
     RawMesh,
     check_counts,
@@ -119,18 +120,30 @@ def _refuse_what_is_not_read(path: Path, root: Element) -> None:
 
 def read(path: Path, step: int) -> RawMesh:
     """Read one step, with the mesh of that step and the fields of all collections."""
+    return next(read_steps(path, [step]))
+
+
+def read_steps(path: Path, wanted: Iterable[int]) -> Iterator[RawMesh]:
+    """Read several steps of a file that is parsed once."""
     text = path.read_bytes()
     if b"Version=" in text and not _BEYOND_MESHIO.search(text):
-        return _read_one_step(path, step)
-    root = ElementTree.parse(path).getroot()
-    tags = _take_tags(root)
-    if b'"Temporal"' in text:
-        raw = _read_elsewhere(path, _of_one_step(path, root, step))
-    else:
-        only_step(path, step)
-        raw = _read_elsewhere(path, root)
-    raw.notes += [f"the tags '{name}', on cells of their own, are left out" for name in tags]
-    return raw
+        for step in wanted:
+            yield _read_one_step(path, step)
+        return
+    root = ElementTree.fromstring(text)
+    is_series = b'"Temporal"' in text
+    del text
+    notes = [f"the tags '{name}', on cells of their own, are left out" for name in _take_tags(root)]
+    times = xdmf_times.times_of(path, root) if is_series else None
+    for step in wanted:
+        if is_series:
+            raw = _read_elsewhere(path, _of_one_step(path, root, step))
+        else:
+            only_step(path, step)
+            raw = _read_elsewhere(path, deepcopy(root))
+        raw.notes += notes
+        raw.times = times
+        yield raw
 
 
 def _take_tags(root: Element) -> list[str]:

@@ -1,0 +1,153 @@
+"""Rollout: a trained model of series, step after step from its own predictions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from lrsa_geo.data import Known, Stepping, StepView
+from lrsa_geo.mesh import total_width, with_edges
+from lrsa_geo.train.surrogate import Surrogate, layout_of
+
+
+def rollout(surrogate: Surrogate, first: Data | Batch, future: Iterable[Known]) -> Iterator[Tensor]:
+    r"""States after each step, ``[R, K]``, each predicted from those before it.
+
+    .. math:: \hat u_{n+1} = \hat u_n + f(\hat u_n, \dots), \qquad \hat u_0 = u_0
+
+    Args:
+        surrogate: of the mode "step".
+        first: the example of the first step, of one series or of a batch of them; what it holds
+            beside ``y`` is read.
+        future: what is known of each further step; there are as many states, and one more.
+
+    Raises:
+        ValueError: the model is of another kind.
+    """
+    stepping = stepping_model(surrogate)
+    data = copy.copy(first)
+    if surrogate.config.local and data.get("edge_index") is None:
+        data = with_edges(data)
+    surrogate.check_arrays(data)
+    data.layout = layout_of(data, surrogate.config)
+    with torch.inference_mode():
+        states = surrogate(data)
+        yield states
+        for known in future:
+            data = next_example(surrogate, stepping, data, states, known)
+            states = surrogate(data)
+            yield states
+
+
+def next_example(
+    surrogate: Surrogate, stepping: Stepping, data: Data, states: Tensor, known: Known
+) -> Data:
+    """The example of the step after this one; edges of a mesh that moves are measured anew."""
+    data = stepping.advance(data, states, known)
+    if stepping.dim and surrogate.config.local:
+        del data.layout
+        data.layout = layout_of(data, surrogate.config)
+    return data
+
+
+def stepping_model(surrogate: Surrogate) -> Stepping:
+    """The stepping of a model that predicts a state from the one before it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    stepping = surrogate.signature.stepping
+    if stepping is None or not stepping.steps:
+        found = "was trained on steady graphs" if stepping is None else "knows no steps but times"
+        raise ValueError(f"the model {found}, a rollout takes one that was trained with steps")
+    return stepping
+
+
+def known_of(view: StepView, series: int, step: int) -> Known:
+    """What a series says beforehand of the step that ends at ``step``."""
+    stepping = view.stepping
+    arrays = [array for array in view.arrays if array in ("x", "cond", "given")]
+    read = view.arrays_of(view.example(series, step), arrays)
+    start = total_width(stepping.x)
+    nodes = int(view.series.num_nodes[series])
+    x = read["x"][:, start : start + total_width(stepping.known_x)] if "x" in read else None
+    cond = read["cond"][:, total_width(stepping.cond) :] if "cond" in read else None
+    return Known(
+        torch.zeros(nodes, 0) if x is None else x,
+        torch.zeros(1, 0) if cond is None else cond,
+        read.get("given"),
+    )
+
+
+def held(stepping: Stepping, data: Data) -> Known:
+    """What goes on as it is: the known inputs of an example, for the steps after the last known."""
+    start = total_width(stepping.x)
+    x_t = data.x[:, start : start + total_width(stepping.known_x)]
+    cond = data.get("cond")
+    cond_t = torch.zeros(1, 0) if cond is None else cond[:, total_width(stepping.cond) :]
+    return Known(x_t, cond_t, data.get("given"))
+
+
+def rollout_of_series(
+    surrogate: Surrogate, view: StepView, series: int, start: int, steps: int
+) -> Iterator[Tensor]:
+    """Predicted states ``[N, K]`` of a series of a store, from its first states on.
+
+    Args:
+        surrogate: of series; one of the mode "time" predicts each state on its own.
+        view: the store as the model reads it.
+        series: number of the series.
+        start: the first step that is predicted; the states before it are read.
+        steps: how many. Beyond the end of the series what is known beforehand stays as it was last.
+
+    Raises:
+        ValueError: a model of the mode "time", or of meshes that move, is asked for times that the
+            series does not have.
+    """
+    end = int(view.series.num_steps[series])
+    device = next(surrogate.parameters()).device
+    if start + steps > end and (view.stepping.dim or not view.stepping.steps):
+        raise ValueError(
+            f"{view.path}: series {series} has {end} times, asked for are steps {start} to"
+            f" {start + steps - 1}"
+        )
+    if not view.stepping.steps:
+        yield from _at_times(surrogate, view, series, range(start, start + steps))
+        return
+    first = view[view.example(series, start)].to(device)
+
+    def future() -> Iterator[Known]:
+        last = held(view.stepping, first)
+        for step in range(start + 1, start + steps):
+            if step < end:
+                last = _to(known_of(view, series, step), device)
+            yield last
+
+    yield from rollout(surrogate, first, future())
+
+
+def _at_times(
+    surrogate: Surrogate, view: StepView, series: int, steps: Iterable[int]
+) -> Iterator[Tensor]:
+    device = next(surrogate.parameters()).device
+    layout, edges = None, None
+    for step in steps:
+        data = view[view.example(series, step)].to(device)
+        if surrogate.config.local and edges is None:
+            edges = with_edges(data).edge_index
+        if edges is not None:
+            data.edge_index = edges
+        surrogate.check_arrays(data)
+        layout = layout_of(data, surrogate.config) if layout is None else layout
+        data.layout = layout
+        with torch.inference_mode():
+            yield surrogate(data)
+
+
+def _to(known: Known, device: torch.device) -> Known:
+    given = None if known.given is None else known.given.to(device)
+    return Known(known.x_t.to(device), known.cond_t.to(device), given)

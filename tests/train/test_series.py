@@ -1,0 +1,250 @@
+"""Training and rolling out models of series: exact sums over steps, given values, known flows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.data import Batch
+
+from lrsa_geo.data import MeshStore, SeriesConfig, StepView, stepping_of
+from lrsa_geo.mesh import Field, MeshData
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    SeriesDataModule,
+    SeriesModule,
+    SplitConfig,
+    Surrogate,
+    TrainConfig,
+    TrainerConfig,
+    assemble,
+    evaluate,
+    load_surrogate,
+    rollout_of_series,
+    train,
+)
+
+SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
+
+
+def decaying(seed: int, steps: int = 8, rate: float = 0.3) -> MeshData:
+    """u(x, t) = (1 + k.x) exp(-rate t), which halves as often everywhere."""
+    draw = torch.Generator().manual_seed(seed)
+    nodes = int(torch.randint(20, 40, (), generator=draw))
+    pos = torch.rand(nodes, 2, generator=draw)
+    slope = torch.randn(2, generator=draw)
+    times = torch.arange(steps, dtype=torch.float64) / 2
+    states = (1 + pos @ slope)[:, None] * torch.exp(-rate * times.float())
+    return MeshData(
+        pos=pos,
+        states=states[:, :, None],
+        times=times,
+        boundary=(pos[:, 0] < 0.3).to(torch.int8),
+        measure=torch.full((nodes,), 1 / nodes),
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
+    path = tmp_path_factory.mktemp("series") / "decay.h5"
+    return MeshStore.write(path, map(decaying, range(24)), {"states": (Field("u"),)})
+
+
+def config_of(store: MeshStore, epochs: int = 1, **series: object) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(str(store.path), split=SplitConfig(18, 2, 4, shuffle=False)),
+        model=SMALL,
+        objective=ObjectiveConfig(loss="mse"),
+        optim=OptimConfig(lr=1e-2),
+        trainer=TrainerConfig(max_epochs=epochs, enable_progress_bar=False),
+        series=SeriesConfig(**series),
+    )
+
+
+def module_and_batch(store: MeshStore, **series: object) -> tuple[SeriesModule, Batch]:
+    torch.manual_seed(0)
+    parts = assemble(config_of(store, **series), store)
+    assert isinstance(parts.module, SeriesModule)
+    return parts.module, next(iter(parts.loaders.train_dataloader()))
+
+
+class Still(torch.nn.Module):
+    """A network that says: no change."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        super().__init__()
+        self.shift = -surrogate.normalizer.y.shift / surrogate.normalizer.y.scale
+        self.blocks = surrogate.operator.blocks
+
+    def forward(self, x, pos, layout, cond=None):
+        return self.shift.expand(len(pos), -1)
+
+
+def test_without_a_change_the_loss_of_several_steps_is_that_of_persistence(store) -> None:
+    module, batch = module_and_batch(store, unroll=3)
+    module.surrogate.operator = Still(module.surrogate)
+    last = module.stepping.last(batch.x)
+    truths = [batch.y, *batch.later.split(1, dim=1)]
+    expected = []
+    for truth in truths:
+        batch.y = truth
+        expected.append(module.objective.loss(last, batch))
+    batch.y = truths[0]
+    torch.testing.assert_close(module.loss(batch), torch.stack(expected).mean())
+
+
+def test_a_pushed_step_is_not_differentiated(store) -> None:
+    module, batch = module_and_batch(store, pushforward=2)
+    data = batch
+    with torch.no_grad():
+        for step in (1, 2):
+            states = module.surrogate(data)
+            known, truth = module._later(batch, step)
+            data = module.stepping.advance(data, states, known)
+            data.y = truth
+    alone = module.objective.loss(module.surrogate(data), data)
+    loss = module.loss(batch)
+    torch.testing.assert_close(loss, alone)
+    parameters = list(module.surrogate.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    wanted = torch.autograd.grad(alone, parameters, allow_unused=True)
+    for one, other in zip(found, wanted, strict=True):
+        if other is not None:
+            torch.testing.assert_close(one, other)
+
+
+def test_steps_worked_out_again_have_the_same_gradient(store) -> None:
+    gradients = []
+    for checkpoint in (True, False):
+        module, batch = module_and_batch(store, unroll=3, checkpoint=checkpoint)
+        module.loss(batch).backward()
+        gradients.append([p.grad for p in module.surrogate.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_noise_moves_what_is_read_and_not_the_target(store) -> None:
+    module, batch = module_and_batch(store, noise=0.5, history=2, prescribed={"u": [1]})
+    torch.manual_seed(1)
+    noisy = module._with_noise(batch)
+    deviation = (noisy.x - batch.x) / module.surrogate.normalizer.y.scale
+    there = batch.given[:, 0].isnan()
+    assert torch.equal(noisy.y, batch.y)
+    assert deviation[~there].eq(0).all()  # given values are known exactly
+    newest, older = deviation[there].square().mean(0).sqrt()
+    assert 0.35 < float(newest) < 0.65
+    assert float(older) < float(newest)
+    with torch.no_grad():
+        assert module._with_noise(batch) is batch  # validation is without
+
+
+def test_given_values_stay_in_a_rollout(store) -> None:
+    module, _ = module_and_batch(store, prescribed={"u": [1]})
+    view = StepView(store, module.stepping)
+    graph = store[20]
+    held = graph.boundary == 1
+    for step, states in enumerate(rollout_of_series(module.surrogate, view, 20, 2, 6), 2):
+        assert torch.equal(states[held], graph.states[held, step])
+        assert not torch.equal(states[~held], graph.states[~held, step])
+    *_, last = rollout_of_series(module.surrogate, view, 20, 2, 12)  # beyond the series
+    assert torch.equal(last[held], graph.states[held, -1])
+
+
+def test_a_rollout_is_step_after_step(store) -> None:
+    module, _ = module_and_batch(store, history=2)
+    view = StepView(store, module.stepping)
+    states = list(rollout_of_series(module.surrogate, view, 3, 2, 3))
+    before = store[3].states[:, :2]
+    for found in states:
+        example = view[view.example(3, 2)]
+        example.x = torch.cat([before[:, 1], before[:, 0]], 1)
+        expected = module.surrogate(example)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+        before = torch.stack([before[:, 1], expected], 1)
+
+
+def test_the_curriculum_takes_one_number_of_steps_after_the_other(store) -> None:
+    module, _ = module_and_batch(store, unroll=[1, 2, 4])
+    seen = []
+
+    class Trainer:
+        estimated_stepping_batches = 9
+        global_step = 0
+
+    module._trainer = Trainer()
+    for step in range(9):
+        Trainer.global_step = step
+        seen.append(module.unroll)
+    assert seen == [1, 1, 1, 2, 2, 2, 4, 4, 4]
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_trained_model_follows_the_decay(store, tmp_path: Path, residual: bool) -> None:
+    config = config_of(store, epochs=12, residual=residual, unroll=[1, 2])
+    report = train(config, tmp_path / "run")
+    error, without = report["test"]["u"]["mean"], report["rollout"]["baselines"]["u"]
+    assert error < 0.5 * without["persistence"]
+    assert len(report["test"]["u"]["per_mesh"]) == 4
+    assert len(report["rollout"]["error_at"]["u"]["model"]) == 6
+    assert {p.name for p in (tmp_path / "run" / "pictures").iterdir()} >= {
+        "error_over_time.png",
+        "u.png",
+        "u.gif",
+    }
+    again = evaluate(tmp_path / "run")
+    assert again["test"] == report["test"]
+    loaded = load_surrogate(tmp_path / "run")
+    assert loaded.signature.stepping.time_step == 0.5
+    decay = math.exp(-0.15)
+    view = StepView(store, loaded.signature.stepping)
+    first = next(rollout_of_series(loaded, view, 22, 2, 1))
+    wanted = store[22].states[:, 1] * decay
+    assert float((first - wanted).norm() / wanted.norm()) < 0.1
+
+
+def test_a_model_of_times_needs_no_steps(store, tmp_path: Path) -> None:
+    report = train(config_of(store, epochs=12, mode="time"), tmp_path / "run")
+    assert report["test"]["u"]["mean"] < report["rollout"]["baselines"]["u"]["persistence"] / 2
+    assert report["rollout"]["stable"] is None
+
+
+def test_a_killed_run_of_series_goes_on(store, tmp_path: Path) -> None:
+    whole = train(config_of(store, epochs=3, noise=0.1), tmp_path / "whole")
+    train(config_of(store, epochs=2, noise=0.1), tmp_path / "part")
+    resumed = config_of(store, epochs=3, noise=0.1)
+    report = train(resumed, tmp_path / "part", resume=True)
+    assert report["test"]["u"]["mean"] < 2 * whole["test"]["u"]["mean"]
+
+
+def test_series_are_split_as_wholes(store) -> None:
+    parts = assemble(config_of(store), store)
+    assert isinstance(parts.loaders, SeriesDataModule)
+    seen = {
+        part: {parts.loaders.view.place(g)[0] for g in parts.loaders.dataset(part).graphs}
+        for part in ("train", "val", "test")
+    }
+    assert seen == {"train": set(range(18)), "val": {18, 19}, "test": {20, 21, 22, 23}}
+
+
+def test_features_cannot_be_left_out(store) -> None:
+    config = config_of(store)
+    config.model = ModelConfig(channels=16, depth=1, heads=2, num_latents=4, use_features=False)
+    with pytest.raises(ValueError, match="the states that a step reads are features"):
+        assemble(config, store)
+
+
+def test_statistics_are_those_of_the_changes(store) -> None:
+    module, _ = module_and_batch(store)
+    changes = torch.cat([store[g].states.diff(dim=1).flatten() for g in range(18)])
+    torch.testing.assert_close(module.surrogate.normalizer.y.shift[0], changes.mean())
+    scale = module.surrogate.normalizer.y.scale[0]
+    torch.testing.assert_close(scale, changes.std(correction=0), rtol=1e-4, atol=0)
+    view = StepView(store, stepping_of(store, SeriesConfig(), range(18)))
+    states = torch.cat([store[g].states[:, 1:].flatten() for g in range(18)])
+    assert len(view) == 24 * 7
+    torch.testing.assert_close(module.surrogate.normalizer.y_rms[0], states.square().mean().sqrt())
