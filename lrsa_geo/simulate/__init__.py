@@ -18,6 +18,7 @@ RECIPES = {
     "darcy": "DarcyRecipe",
     "darcy_irregular": "IrregularDarcyRecipe",
     "elasticity": "ElasticityRecipe",
+    "forging": "ForgingRecipe",
     "navier_stokes": "NavierStokesRecipe",
 }
 """Problems with a solver: module of this room, and the recipe in it."""
