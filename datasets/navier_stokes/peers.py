@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,7 +92,9 @@ def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
     """Mean error over the rollout, and that of its last frame."""
     parts.surrogate.eval()
     report = rollout_report(parts.surrogate, parts.store, series, parts.module.objective)
-    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][-1]
+    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][
+        -1
+    ]
 
 
 def main(seconds: float) -> None:
