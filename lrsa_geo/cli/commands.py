@@ -31,6 +31,10 @@ Train neural operators on meshes: geometry in, field out.
   lrsa-geo train mine.h5
   lrsa-geo predict runs/mine 'new/*.vtu' -o out/
 
+  lrsa-geo data make --from 'cases/*/case.pvd' --series --targets U p -o flow.h5    in time
+  lrsa-geo train flow.h5
+  lrsa-geo predict runs/flow new/case.pvd --steps 200 -o out.pvd
+
   lrsa-geo compare study.yaml            models x data sets x seeds, with tests
   lrsa-geo spectrum runs/elasticity      is what a model mixes of low rank? and the operators?
 
@@ -134,7 +138,13 @@ def _evaluate(argv: list[str]) -> None:
 
 def _predict(argv: list[str]) -> None:
     from lrsa_geo.data import CondTable, MeshStore
-    from lrsa_geo.train import load_surrogate, predict_files, predict_graph
+    from lrsa_geo.train import (
+        load_surrogate,
+        predict_files,
+        predict_graph,
+        predict_series,
+        predict_series_graph,
+    )
 
     parser = Parser(
         "lrsa-geo predict",
@@ -146,7 +156,9 @@ def _predict(argv: list[str]) -> None:
         "A result holds the mesh with its own fields, F_predicted for each predicted field F, and\n"
         "where the truth is known F_error = F_predicted - F; they replace those of an earlier\n"
         "prediction. A run that was stopped predicts from its last checkpoint. An earlier result\n"
-        "at OUT is replaced, another file only with --overwrite, the meshes that are read never.",
+        "at OUT is replaced, another file only with --overwrite, the meshes that are read never.\n"
+        "A model of series rolls a case out from the first states that INPUT has, a file with\n"
+        "steps, numbered files or one mesh, and writes OUT/NAME.pvd, which ParaView plays.",
     )
     parser.add_argument("run", type=str, help="run folder, or a model.safetensors")
     parser.add_argument("input", type=str, nargs="+", help="mesh files or FILE.h5:NUMBER")
@@ -157,36 +169,44 @@ def _predict(argv: list[str]) -> None:
         help="replace files at OUT that are no results of predict",
     )
     add_file_arguments(parser, step=None)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=None,
+        help="of a model of series: steps to predict (default: as INPUT has, or as the training)",
+    )
     values = parser.parse_args(argv)
     file, _, number = values.input[0].rpartition(":")
     graph_of_store = re.search(r"\.h5(:|$)", values.input[0]) is not None and len(values.input) == 1
     if graph_of_store and not (file.endswith(".h5") and number.isdecimal()):
         raise ValueError(f"INPUT is '{values.input[0]}', expected FILE.h5:NUMBER")
     surrogate = load_surrogate(Path(values.run))
+    of_series = surrogate.signature.stepping is not None
+    if values.steps is not None and (not of_series or values.steps < 1):
+        found = "it was trained on steady graphs" if not of_series else "expected 1 or more"
+        raise ValueError(f"--steps is {values.steps}, for a model of series; {found}")
+    if of_series and values.step is not None:
+        raise ValueError("--step is of steady models; a model of series begins with the first step")
+    options = {"overwrite": values.overwrite, **({"steps": values.steps} if of_series else {})}
     if graph_of_store:
         store = MeshStore(file)
         store.verify()
-        results = iter(
-            [
-                predict_graph(
-                    surrogate, store, int(number), values.output, overwrite=values.overwrite
-                )
-            ]
-        )
+        of_graph = predict_series_graph if of_series else predict_graph
+        results = iter([of_graph(surrogate, store, int(number), values.output, **options)])
     else:
-        results = predict_files(
+        options |= {} if of_series else {"step": values.step}
+        of_files = predict_series if of_series else predict_files
+        results = of_files(
             surrogate,
             mesh_files(values.input, besides=values.cond),
             values.output,
             table=CondTable.read(values.cond) if values.cond else None,
-            step=values.step,
             skip_bad=values.skip_bad,
-            overwrite=values.overwrite,
+            **options,
         )
     for result in results:
         for clause in result.outside:
             print(f"warning: {result.output}: outside of the training: {clause}", file=sys.stderr)
         errors = ", ".join(f"{name} {error:.4f}" for name, error in result.errors.items())
-        print(
-            f"{result.output}: {result.num_nodes} nodes" + (f"; error {errors}" if errors else "")
-        )
+        size = f"{result.num_nodes} nodes" + (f", {result.steps} steps" if result.steps else "")
+        print(f"{result.output}: {size}" + (f"; error {errors}" if errors else ""))

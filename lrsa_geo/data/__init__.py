@@ -11,6 +11,7 @@ from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_collection, describe_mesh
 from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.normalize import Normalizer
+from lrsa_geo.data.one_series import OneSeries, lengthened
 from lrsa_geo.data.output import check_output, check_space, full_disk_explained
 from lrsa_geo.data.ranges import Ranges
 from lrsa_geo.data.reader import GraphReader, reader_for, refuse_names_of_results
@@ -46,6 +47,7 @@ __all__ = [
     "Mirror",
     "MismatchError",
     "Normalizer",
+    "OneSeries",
     "Ranges",
     "SeriesConfig",
     "SeriesReading",
@@ -71,6 +73,7 @@ __all__ = [
     "full_disk_explained",
     "geometry_keys",
     "group_numbers",
+    "lengthened",
     "make_split",
     "match_series",
     "match_store",

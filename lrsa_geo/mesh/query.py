@@ -61,6 +61,9 @@ def with_query_points(
         if markers.shape != (len(pos),):
             raise ValueError(f"`boundary` has shape {list(markers.shape)}, expected [{len(pos)}]")
         result.boundary = torch.cat([data.boundary, markers.to(data.boundary)])
+    if data.get("given") is not None:  # nothing is prescribed at the points
+        none = data.given.new_full((len(pos), data.given.shape[1]), torch.nan)
+        result.given = torch.cat([data.given, none])
     if data.get("edge_index") is not None:
         result.edge_index = torch.cat([data.edge_index, _edges(data, pos)], dim=1)
     if data.get("cond") is not None:

@@ -11,9 +11,10 @@ from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
-from lrsa_geo.nn.streaming import stream
+from lrsa_geo.nn.streaming import CHUNK, stream, why_not
 
 __all__ = [
+    "CHUNK",
     "Condition",
     "EdgeLayout",
     "FourierEncoding",
@@ -29,4 +30,5 @@ __all__ = [
     "Order",
     *mixers.__all__,
     "stream",
+    "why_not",
 ]

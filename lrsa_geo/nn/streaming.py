@@ -18,6 +18,7 @@ from lrsa_geo.nn.operator import GeometryOperator
 from lrsa_geo.nn.pointwise import modulate
 
 CHUNK = 16_384
+"""Nodes that are worked on at a time."""
 
 
 @torch.no_grad()
@@ -264,18 +265,8 @@ def _check(
     measure: Tensor | None,
 ) -> None:
     """Refuse what cannot be streamed, and inputs that do not fit."""
-    for number, block in enumerate(model.blocks):
-        assert isinstance(block, MixerBlock)
-        if block.mixer is not None and not isinstance(block.mixer, LowRankMixer):
-            raise ValueError(
-                f"block {number} mixes by {type(block.mixer).__name__}, which gathers no summary"
-                " that can be added, so it cannot be streamed; use the model itself"
-            )
-        if block.local is not None and not isinstance(block.local.conv, MeshConv):
-            raise ValueError(
-                f"block {number} has the local layer {type(block.local.conv).__name__}, and only"
-                " MeshConv is known to read no more than a node's neighbours; use the model itself"
-            )
+    if reason := why_not(model):
+        raise ValueError(f"{reason}; use the model itself")
     if not len(pos):
         raise ValueError("`pos` has no node, so there is nothing to predict")
     model._check(x, pos)
@@ -287,3 +278,20 @@ def _check(
         raise ValueError(f"`cond` is {found}, expected {list(expected) if expected[1] else None}")
     if measure is not None and measure.shape != (len(pos),):
         raise ValueError(f"`measure` has shape {list(measure.shape)}, expected [{len(pos)}]")
+
+
+def why_not(model: GeometryOperator) -> str:
+    """Why a model cannot be streamed; nothing if it can."""
+    for number, block in enumerate(model.blocks):
+        assert isinstance(block, MixerBlock)
+        if block.mixer is not None and not isinstance(block.mixer, LowRankMixer):
+            return (
+                f"block {number} mixes by {type(block.mixer).__name__}, which gathers no summary"
+                " that can be added, so it cannot be streamed"
+            )
+        if block.local is not None and not isinstance(block.local.conv, MeshConv):
+            return (
+                f"block {number} has the local layer {type(block.local.conv).__name__}, and only"
+                " MeshConv is known to read no more than a node's neighbours"
+            )
+    return ""

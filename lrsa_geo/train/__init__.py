@@ -29,6 +29,7 @@ from lrsa_geo.train.predict import (
     predict_files,
     predict_graph,
 )
+from lrsa_geo.train.predict_series import predict_series, predict_series_graph
 from lrsa_geo.train.processes import followed_folder
 from lrsa_geo.train.records import write_json
 from lrsa_geo.train.results import result_fields
@@ -78,6 +79,8 @@ __all__ = [
     "predict",
     "predict_files",
     "predict_graph",
+    "predict_series",
+    "predict_series_graph",
     "prepare_store",
     "relative_l2",
     "result_fields",

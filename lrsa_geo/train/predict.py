@@ -13,11 +13,15 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import CondTable, MeshStore, MismatchError, match_store
+from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh import MeshError, with_edges
+from lrsa_geo.nn import why_not
 from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.results import check_outputs, is_one_file, output_files, write_result
 from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
+
+STREAMED = 200_000  # nodes of a graph that is worked on chunk by chunk
 
 
 def load_surrogate(folder: Path) -> Surrogate:
@@ -71,7 +75,9 @@ def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
 def predict(surrogate: Surrogate, data: Data) -> Tensor:
     """Fields at the nodes of a graph, or of a batch of graphs, in physical units, ``[N, K]``.
 
-    Edges are made by :func:`with_edges` if the surrogate needs them and the graph has none.
+    Edges are made by :func:`with_edges` if the surrogate needs them and the graph has none. A model
+    of series predicts the next state of an example, see :func:`rollout`. A large graph is worked on
+    chunk by chunk (:meth:`Surrogate.streamed`), with a progress bar.
 
     Raises:
         ValueError: the graph lacks an array that the model was trained with, or a batch without
@@ -85,7 +91,16 @@ def predict(surrogate: Surrogate, data: Data) -> Tensor:
             )
         data = with_edges(data)
     with torch.inference_mode():
+        alone = not isinstance(data, Batch) and data.get("batch") is None
+        if alone and len(data.pos) >= STREAMED and not why_not(surrogate.operator):
+            return _streamed(surrogate, data)
         return surrogate(data)
+
+
+def _streamed(surrogate: Surrogate, data: Data) -> Tensor:
+    total = len(data.pos) * len(surrogate.operator.blocks)
+    with progress_bar(total, f"predicting {len(data.pos):,} nodes", quiet_in_files=True) as done:
+        return surrogate.streamed(data, progress=lambda rows: done(rows, 0))
 
 
 @dataclass(frozen=True)
@@ -97,12 +112,14 @@ class Prediction:
         num_nodes: its nodes.
         errors: relative L2 of each field, empty where the truth is not known.
         outside: what of the case lies outside of what was trained on, a clause for each.
+        steps: of a series, those that were read included; 0 of a mesh.
     """
 
     output: Path
     num_nodes: int
     errors: dict[str, float] = field(default_factory=dict)
     outside: list[str] = field(default_factory=list)
+    steps: int = 0
 
 
 def graph_for(surrogate: Surrogate, store: MeshStore, number: int) -> Data:

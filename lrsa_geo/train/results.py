@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from lrsa_geo.files import disk_is_full
 from lrsa_geo.mesh import (
     MESH_SUFFIXES,
+    WRITTEN_SERIES,
     WRITTEN_SUFFIXES,
     Field,
     MeshError,
@@ -102,41 +103,55 @@ def _cell_results(
     return result
 
 
-def is_one_file(output: Path, meshes: int) -> bool:
+def is_one_file(output: Path, meshes: int, written: Sequence[str] = WRITTEN_SUFFIXES) -> bool:
     """Whether the results go to this very file, and not to a folder of this name.
+
+    Args:
+        output: what was asked for.
+        meshes: how many results there are.
+        written: extensions of the files that are written.
 
     Raises:
         ValueError: it is a file that cannot be written, or one file for several meshes.
     """
     suffix = output.suffix.lower()
-    if output.is_dir() or suffix not in {*MESH_SUFFIXES, *WRITTEN_SUFFIXES, ".h5"}:
+    if output.is_dir() or suffix not in {*MESH_SUFFIXES, *written, ".h5"}:
         return False
-    if suffix not in WRITTEN_SUFFIXES:
+    if suffix not in written:
         raise ValueError(
             f"{output}: cannot write '{suffix}'; name a folder, or a file that ends in"
-            f" {', '.join(WRITTEN_SUFFIXES)}"
+            f" {', '.join(written)}"
         )
     if meshes > 1:
         raise ValueError(f"{output} is one file, and there are {meshes} meshes; name a folder")
     return True
 
 
-def output_files(files: Sequence[str], output: Path) -> dict[str, Path]:
+def output_files(files: Sequence[str], output: Path, *, series: bool = False) -> dict[str, Path]:
     """Where the result of each mesh file goes: ``NAME.vtu`` in a folder, or the file itself.
 
-    Meshes with one name in several folders get their path in the name, such as ``one_a.vtu``.
+    Meshes with one name in several folders get their path in the name, such as ``one_a.vtu``. The
+    results of series are ``NAME.pvd``; those of numbered files ``case/step_*.vtu`` have the name
+    ``step``.
 
     Raises:
         ValueError: see :func:`is_one_file`.
     """
-    if is_one_file(output, len(files)):
+    if is_one_file(output, len(files), WRITTEN_SERIES if series else WRITTEN_SUFFIXES):
         return dict.fromkeys(files, output)
-    names = {file: Path(file).stem for file in files}
+    names = {file: _plain(Path(file).stem) for file in files}
     if len(set(names.values())) < len(names):  # one/a.vtu and two/a.vtu
-        names = {file: "_".join(Path(file).with_suffix("").parts).strip("/._") for file in files}
+        parts = {file: "_".join(Path(file).with_suffix("").parts) for file in files}
+        names = {file: _plain(name).strip("/._") for file, name in parts.items()}
     if len(set(names.values())) < len(names):  # a.vtu and a.stl
         names = {file: f"{name}_{Path(file).suffix[1:]}" for file, name in names.items()}
-    return {file: output / f"{name}.vtu" for file, name in names.items()}
+    suffix = ".pvd" if series else ".vtu"
+    return {file: output / f"{name}{suffix}" for file, name in names.items()}
+
+
+def _plain(name: str) -> str:
+    """Without the place of the number in the name of a series, and without separators around."""
+    return name if "*" not in name else name.replace("*", "").strip("/._-") or "series"
 
 
 def check_outputs(

@@ -32,6 +32,7 @@ def rollout(surrogate: Surrogate, first: Data | Batch, future: Iterable[Known]) 
     data = copy.copy(first)
     if surrogate.config.local and data.get("edge_index") is None:
         data = with_edges(data)
+    surrogate.check_arrays(data)
     data.layout = layout_of(data, surrogate.config)
     with torch.inference_mode():
         states = surrogate(data)
@@ -140,6 +141,7 @@ def _at_times(
             edges = with_edges(data).edge_index
         if edges is not None:
             data.edge_index = edges
+        surrogate.check_arrays(data)
         layout = layout_of(data, surrogate.config) if layout is None else layout
         data.layout = layout
         with torch.inference_mode():

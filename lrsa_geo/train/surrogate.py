@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from torch_geometric.utils import scatter
 from lrsa_geo.data import MeshStore, Normalizer, Ranges, Statistics, octaves_for, spacing_of
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import total_width, with_edges, with_query_points
-from lrsa_geo.nn import GeometryOperator, GraphLayout, OperatorConfig
+from lrsa_geo.nn import CHUNK, GeometryOperator, GraphLayout, OperatorConfig, stream
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 from lrsa_geo.train.signature import Signature
 
@@ -122,9 +122,44 @@ class Surrogate(nn.Module):
         Raises:
             ValueError: the graphs lack an array that the model was trained with.
         """
-        missing = [array for array in self.arrays if data.get(array) is None]
-        if missing:
-            raise ValueError(f"the graph has no {missing}, which this model was trained with")
+        x, pos, cond = self._inputs(data)
+        layout = data.get("layout")
+        y = self.operator(
+            x, pos, layout_of(data, self.config) if layout is None else layout, cond=cond
+        )
+        return self._physical(y, data)
+
+    def streamed(
+        self, data: Data, *, chunk: int = CHUNK, progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """The same for one graph of any size, chunk by chunk, see :func:`lrsa_geo.nn.stream`.
+
+        Beside the graph it needs the features, C numbers a node, and what a chunk takes.
+
+        Args:
+            data: one graph, with its edges if the model reads them.
+            chunk: nodes that are worked on at a time.
+            progress: called with nodes that were worked on, N times the number of blocks in all.
+
+        Raises:
+            ValueError: the graph lacks an array, or a part of the model cannot be streamed.
+        """
+        x, pos, cond = self._inputs(data)
+        y = stream(
+            self.operator,
+            x,
+            pos,
+            edge_index=data.edge_index if self.config.local else None,
+            cond=cond,
+            measure=_measure_of(data, self.config),
+            chunk=chunk,
+            progress=progress,
+        )
+        return self._physical(y, data)
+
+    def _inputs(self, data: Data | Batch) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """Normalised features, positions and conditions."""
+        self.check_arrays(data)
         features = []
         if "x" in self.signature.fields:
             features.append(self.normalizer.x(data.x))
@@ -133,16 +168,24 @@ class Surrogate(nn.Module):
         cond = None
         if "cond" in self.signature.fields:
             cond = self.normalizer.cond(data.cond)
-        layout = data.get("layout")
-        y = self.operator(
-            torch.cat(features, dim=1) if features else None,
-            self.normalizer.pos(self._positions(data)),
-            layout_of(data, self.config) if layout is None else layout,
-            cond=cond,
-        )
+        x = torch.cat(features, dim=1) if features else None
+        return x, self.normalizer.pos(self._positions(data)), cond
+
+    def _physical(self, y: Tensor, data: Data | Batch) -> Tensor:
+        """Targets of what the network gives."""
         y = self.normalizer.y.inverse(y.float())
         stepping = self.signature.stepping
         return y if stepping is None else stepping.complete(y, data)
+
+    def check_arrays(self, data: Data | Batch) -> None:
+        """Refuse graphs that lack an array that is read.
+
+        Raises:
+            ValueError: naming the arrays.
+        """
+        missing = [array for array in self.arrays if data.get(array) is None]
+        if missing:
+            raise ValueError(f"the graph has no {missing}, which this model was trained with")
 
     def query(
         self, data: Data, pos: Tensor, x: Tensor | None = None, boundary: Tensor | None = None
@@ -244,15 +287,19 @@ class Surrogate(nn.Module):
 
 def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
     """What the layers of a surrogate with these sizes need to know of a batch, worked out once."""
-    pos = data.pos.float()
-    measure: Tensor | None = data.measure if config.use_measure else None
-    if data.get("passive") is not None:
-        ones = torch.ones_like(pos[:, 0])
-        measure = (ones if measure is None else measure).masked_fill(data.passive, 0)
     return GraphLayout.of(
-        pos,
+        data.pos.float(),
         data.batch,
         ptr=data.get("ptr"),
         edge_index=data.edge_index if config.local else None,
-        measure=measure,
+        measure=_measure_of(data, config),
     )
+
+
+def _measure_of(data: Data | Batch, config: ModelConfig) -> Tensor | None:
+    """Weights of the nodes; 0 for those that are passive."""
+    measure: Tensor | None = data.measure if config.use_measure else None
+    if data.get("passive") is not None:
+        ones = torch.ones(len(data.pos), device=data.pos.device)
+        measure = (ones if measure is None else measure).masked_fill(data.passive, 0)
+    return measure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -150,3 +152,35 @@ def test_columns_are_matched_in_windows_too(tmp_path: Path) -> None:
     expected = graph.states[..., [2, 1, 0]] * torch.tensor([1e-3, 1, 1])
     torch.testing.assert_close(seen[0].states, expected)
     torch.testing.assert_close(seen.window(0, 1, 3, ["states"])["states"], expected[:, 1:3])
+
+
+MEMORY = """
+import sys, torch
+import lrsa_geo.data.store.open_file as module
+from lrsa_geo.data import MeshStore, SeriesConfig, StepView, StoreDataset, stepping_of
+module.RESIDENT_BYTES = 1 << 23
+torch.set_num_threads(1)
+def memory(what):
+    lines = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(lines[what].split()[0])
+store = MeshStore(sys.argv[1])
+view = StepView(store, stepping_of(store, SeriesConfig(), range(len(store))))
+examples = StoreDataset(view, arrays=["pos", "x", "y"], in_memory=True)
+order = torch.randperm(len(examples)).tolist()
+for i in order[:20]: examples[i]
+before = memory("VmRSS"), memory("RssAnon")
+for i in order: examples[i]
+print(memory("VmRSS") - before[0], memory("RssAnon") - before[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_the_memory_of_reading_steps_does_not_grow_with_their_number(tmp_path: Path) -> None:
+    fields = {"states": (Field("u"),)}
+    pos, states = torch.rand(4000, 2), torch.rand(4000, 300, 1)
+    graph = MeshData(pos=pos, states=states, times=torch.arange(300, dtype=torch.float64))
+    store = MeshStore.write(tmp_path / "s.h5", (graph for _ in range(20)), fields)
+    assert store.path.stat().st_size > 90e6
+    code = [sys.executable, "-c", MEMORY, str(store.path)]
+    for kib in subprocess.run(code, capture_output=True, text=True, check=True).stdout.split():
+        assert int(kib) < 24 * 1024

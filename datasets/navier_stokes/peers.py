@@ -1,0 +1,137 @@
+"""LRSA and its peers on Navier-Stokes at equal processor time, by rollout; prints the card's table.
+
+    pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
+    OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
+
+FNO is the model of its authors' library (neuraloperator). All models have the same examples, normalisation,
+loss (relative L2 of the next frame), batches and schedule; each has the learning rate, of three, that is best
+on the validation series with two fifths of the time. The seeds take turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from lrsa_geo.train import Assembly, assemble, find_config, parse_config, prepare_store
+from lrsa_geo.train.rollout_report import rollout_report
+
+SEEDS = (0, 1, 2)
+SIDE = 32
+TUNING = 0.4
+MUON = (0.005, 0.01, 0.02)
+ADAMW = (0.001, 0.003, 0.01)
+SPECTRAL = "--model.mixer_options={grid: [32, 32], modes: 12, factorized: %s}"
+MODELS: dict[str, tuple[list[str], tuple[float, ...]]] = {
+    "LRSA": ([], MUON),
+    "LRSA, no latent block": (["--model.latent_depth", "0"], MUON),
+    "Transolver": (["--model.mixer", "transolver"], MUON),
+    "F-FNO mixing": (["--model.mixer", "spectral", SPECTRAL % "true"], MUON),
+    "FNO (neuraloperator)": (["--optim.method", "adamw"], ADAMW),
+}
+
+
+class OnGrid(nn.Module):
+    """FNO where a surrogate expects an operator on nodes: rows of a regular grid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        from neuralop.models import FNO
+
+        self.fno = FNO(n_modes=(12, 12), in_channels=channels, out_channels=1, hidden_channels=32)
+        self.blocks = nn.ModuleList()
+
+    def forward(self, x: Tensor, pos: Tensor, layout: Any, cond: Tensor | None = None) -> Tensor:
+        """``[B n n, F]`` -> ``[B n n, 1]``."""
+        grids = x.reshape(-1, SIDE, SIDE, x.shape[1]).movedim(-1, 1)
+        return self.fno(grids).movedim(1, -1).reshape(len(x), -1)
+
+
+def made(name: str, rate: float, seed: int) -> Assembly:
+    """A model, untrained, with its loaders."""
+    flags, _ = MODELS[name]
+    config = parse_config([*find_config("navier_stokes"), *flags])
+    config.seed, config.optim.lr = seed, rate
+    torch.manual_seed(seed)
+    parts = assemble(config, prepare_store(config.data))
+    if name.startswith("FNO"):
+        parts.surrogate.operator = OnGrid(parts.surrogate.signature.stepping.history)
+    return parts
+
+
+def batches(parts: Assembly) -> Iterator[Any]:
+    """Training batches without end."""
+    loader = parts.loaders.train_dataloader()
+    for epoch in range(1 << 30):
+        loader.sampler.set_epoch(epoch)
+        yield from loader
+
+
+def steps_of(parts: Assembly, steps: int) -> float:
+    """Train for so many steps; the processor seconds that they took."""
+    optimizer, rate = parts.module.new_optimizer(), parts.module.optim.lr
+    schedule = OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
+    stream, started = batches(parts), time.process_time()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        parts.module.loss(next(stream)).backward()
+        nn.utils.clip_grad_norm_(parts.module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return time.process_time() - started
+
+
+def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
+    """Mean error over the rollout, and that of its last frame."""
+    parts.surrogate.eval()
+    report = rollout_report(parts.surrogate, parts.store, series, parts.module.objective)
+    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][
+        -1
+    ]
+
+
+def main(seconds: float) -> None:
+    """Tune, train in turns, print."""
+    per_step = dict.fromkeys(MODELS, float("inf"))
+    for _ in range(3):
+        for name, (_, rates) in MODELS.items():
+            per_step[name] = min(per_step[name], steps_of(made(name, rates[0], 0), 12) / 12)
+    best: dict[str, float] = {}
+    for name, (_, rates) in MODELS.items():
+        errors = {}
+        for rate in rates:
+            parts = made(name, rate, 0)
+            steps_of(parts, max(1, round(TUNING * seconds / per_step[name])))
+            errors[rate] = error_of(parts, parts.loaders.split.val)[0]
+            print(f"{name}, learning rate {rate}: {errors[rate]:.4f} on validation", flush=True)
+        best[name] = min(errors, key=errors.__getitem__)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in MODELS}
+    sizes = {}
+    for seed in SEEDS:
+        for name in MODELS:
+            parts = made(name, best[name], seed)
+            steps_of(parts, max(1, round(seconds / per_step[name])))
+            found[name].append(error_of(parts, parts.loaders.split.test))
+            sizes[name] = sum(p.numel() for p in parts.surrogate.operator.parameters())
+            print(f"{name}, seed {seed}: {found[name][-1]}", flush=True)
+    print("\n| model | parameters | steps | learning rate | mean of 10 frames | the last |")
+    print("|---|---|---|---|---|---|")
+    for name, errors in found.items():
+        cells = [
+            f"{statistics.mean(each):.4f} ± {statistics.stdev(each):.4f}"
+            for each in zip(*errors, strict=True)
+        ]
+        steps = round(seconds / per_step[name])
+        print(f"| {name} | {sizes[name]:,} | {steps:,} | {best[name]:g} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 240.0)

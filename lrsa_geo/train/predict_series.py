@@ -1,0 +1,230 @@
+"""Predict series: roll a case out in time and write what ParaView plays."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lrsa_geo.data import (
+    CondTable,
+    MeshStore,
+    MismatchError,
+    OneSeries,
+    Stepping,
+    StepView,
+    lengthened,
+    match_series,
+)
+from lrsa_geo.mesh import MeshError, column_slices, series_files, write_series
+from lrsa_geo.train.objective import relative_l2
+from lrsa_geo.train.predict import Prediction
+from lrsa_geo.train.results import check_outputs, output_files
+from lrsa_geo.train.rollout import rollout_of_series
+from lrsa_geo.train.surrogate import Surrogate
+
+EQUAL_STEPS = 0.01  # by which the length of a step may differ from that of the training
+
+
+def predict_series_graph(
+    surrogate: Surrogate,
+    store: MeshStore,
+    number: int,
+    output: str | Path,
+    *,
+    steps: int | None = None,
+    overwrite: bool = False,
+) -> Prediction:
+    """Roll out a series of a store from its first states, and write it.
+
+    Args:
+        surrogate: a model of series.
+        store: has its fields.
+        number: of the series.
+        output: a ``.pvd`` or ``.xdmf``, or a folder, which gets ``STORE-NUMBER.pvd``.
+        steps: to predict; as many as the series has by default.
+        overwrite: replace a file that is no earlier result, too.
+
+    Raises:
+        ValueError: there is no such series, the store lacks a field, or the place is taken.
+        MeshError: the file cannot be written.
+    """
+    if not 0 <= number < len(store):
+        raise ValueError(f"{store.path} has the series 0 to {len(store) - 1}, asked for {number}")
+    matched = match_series(store, _stepping(surrogate))
+    graph = matched[number]
+    surrogate.signature.check_dim(graph.pos.shape[1], store.path)
+    name = f"{Path(store.path).stem}-{number}.pvd"
+    (target,) = output_files([name], Path(output), series=True).values()
+    fields = surrogate.signature.fields["y"]
+    check_outputs([str(store.path)], [target], fields, overwrite)
+    return _written(surrogate, graph, graph, f"{store.path}: series {number}", target, steps)
+
+
+def predict_series(
+    surrogate: Surrogate,
+    files: Iterable[str],
+    output: str | Path,
+    *,
+    table: CondTable | None = None,
+    steps: int | None = None,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+) -> Iterator[Prediction]:
+    """Roll out cases of mesh files, one after the other, from the first states that they have.
+
+    Each result is a series of meshes with ``F_predicted`` for each field F, and where the file has
+    the truth ``F`` and ``F_error``. The states that were read come first.
+
+    Args:
+        surrogate: a model of series; its inputs are looked for in the files by name.
+        files: files with steps, meshes with the first state, or numbered files of a series, see
+            :func:`series_files`.
+        output: a folder, which gets ``NAME.pvd`` for each; or the file for a single one.
+        table: parameters of the files, if the surrogate reads some.
+        steps: to predict; as many as the file has by default, or else as the training.
+        skip_bad: report files that cannot be used on the standard error and go on.
+        overwrite: replace files that are no earlier results, too.
+
+    Raises:
+        MeshError: a file cannot be read, lacks a field or something else that the model reads, and
+            ``skip_bad`` is false.
+        ValueError: two files would be written to one place, or to one that is taken.
+    """
+    files = list(files)
+    series = series_files(files)
+    targets = output_files(list(series), Path(output), series=True)
+    fields = surrogate.signature.fields["y"]
+    check_outputs(files, list(targets.values()), fields, overwrite)
+    reader = surrogate.signature.reader_of()
+    if table is not None:
+        table.check(list(series))
+        table = table.in_units(reader.cond)
+    for name, target in targets.items():
+        try:
+            cond = table.of(name) if table else None
+            mesh, graph = reader.read_series(series[name], cond, truth=False)
+            surrogate.signature.check_dim(graph.pos.shape[1], name)
+            result = _written(surrogate, graph, mesh, name, target, steps)
+        except Exception as error:  # whatever is wrong with a file
+            if not skip_bad:
+                if isinstance(error, MeshError | MismatchError):
+                    raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
+                raise
+            text = str(error) or type(error).__name__
+            print(f"left out: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
+            continue
+        yield result
+
+
+def _written(
+    surrogate: Surrogate, graph: Data, mesh: Data, name: str, target: Path, steps: int | None
+) -> Prediction:
+    stepping = _stepping(surrogate)
+    history, there = stepping.history, len(graph.times)
+    count = steps if steps is not None else _usual(there, history, stepping.horizon)
+    try:
+        longer = lengthened(graph, stepping, history + count)
+        view = StepView(OneSeries(longer, name), stepping)
+        states = rollout_of_series(surrogate, view, 0, history, count)
+        sums = _Errors(surrogate)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_series(
+            target,
+            _without_states(mesh, surrogate),
+            longer.times[: history + count],
+            _fields_of_steps(surrogate, graph, states, sums),
+            longer.pos_t[:, : history + count].transpose(0, 1) if stepping.dim else None,
+        )
+    except ValueError as error:
+        if isinstance(error, MeshError) or name in str(error):
+            raise
+        raise MeshError(f"{name}: {error}") from error
+    outside = _outside(surrogate, view, graph)
+    return Prediction(target, len(graph.pos), sums.mean(), outside, history + count)
+
+
+def _fields_of_steps(
+    surrogate: Surrogate, graph: Data, states: Iterable[Tensor], sums: _Errors
+) -> Iterator[dict[str, Tensor]]:
+    """Named node fields of each step: first the states that were read, then those predicted."""
+    slices = column_slices(surrogate.signature.fields["y"])
+    history, there = _stepping(surrogate).history, len(graph.times)
+    has_truth = there > max(1, history)
+    first = (graph.states[:, step] for step in range(history))
+    for step, guess in enumerate(chain(first, states)):
+        truth = graph.states[:, step] if step < there else torch.full_like(guess, torch.nan)
+        if history <= step < there:
+            sums.add(guess, truth)
+        fields = {}
+        for name, columns in slices.items():
+            fields[f"{name}_predicted"] = guess[:, columns].squeeze(1)
+            if has_truth:
+                fields[name] = truth[:, columns].squeeze(1)
+                fields[f"{name}_error"] = (guess - truth)[:, columns].squeeze(1)
+        yield fields
+
+
+class _Errors:
+    """Mean over the steps of the relative L2 error of each field."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+        self._errors: list[Tensor] = []
+
+    def add(self, guess: Tensor, truth: Tensor) -> None:
+        graph = torch.zeros(len(guess), dtype=torch.long)
+        fields, rms = self._surrogate.signature.fields["y"], self._surrogate.normalizer.y_rms
+        self._errors.append(relative_l2(guess, truth, graph, 1, fields, rms=rms)[0])
+
+    def mean(self) -> dict[str, float]:
+        """By the names of the fields; empty where there was no truth."""
+        if not self._errors:
+            return {}
+        means = torch.stack(self._errors).nanmean(0).tolist()
+        names = [f.name for f in self._surrogate.signature.fields["y"]]
+        return dict(zip(names, means, strict=True))
+
+
+def _outside(surrogate: Surrogate, view: StepView, graph: Data) -> list[str]:
+    """What of a case lies outside of the training, the length of its steps included."""
+    ranges, stepping = surrogate.signature.ranges, view.stepping
+    clauses = [] if ranges is None else ranges.outside(view[0])
+    if stepping.time_step is not None and len(graph.times) > 1:
+        lengths = graph.times.diff()
+        off = (lengths - stepping.time_step).abs().max()
+        if off > EQUAL_STEPS * stepping.time_step:
+            clauses.append(
+                f"its steps are {float(lengths.min()):.4g} to {float(lengths.max()):.4g} long,"
+                f" those of the training {stepping.time_step:.4g}"
+            )
+    return clauses
+
+
+def _usual(there: int, history: int, horizon: int) -> int:
+    """Steps to predict: those whose truth is there, or else as many as in training."""
+    return there - history if there > max(1, history) else max(1, horizon - history)
+
+
+def _without_states(mesh: Data, surrogate: Surrogate) -> Data:
+    """The mesh without the fields that are written for each step."""
+    names = {f.name for f in surrogate.signature.fields["y"]}
+    names |= {f"{name}{end}" for name in names for end in ("_predicted", "_error")}
+    bare = copy.copy(mesh)
+    for table in ("point_data", "cell_data"):
+        if bare.get(table):
+            bare[table] = {n: values for n, values in bare[table].items() if n not in names}
+    return bare
+
+
+def _stepping(surrogate: Surrogate) -> Stepping:
+    stepping = surrogate.signature.stepping
+    if stepping is None:
+        raise ValueError("the model was trained on steady graphs, and predicts no series")
+    return stepping

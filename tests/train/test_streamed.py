@@ -1,0 +1,54 @@
+"""A surrogate on a large graph, chunk by chunk: the same fields."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Field, MeshData, with_edges
+from lrsa_geo.train import ModelConfig, Surrogate, predict
+
+FIELDS = {"x": (Field("load"),), "y": (Field("u", "m", ("x", "y")),), "cond": (Field("mach"),)}
+
+
+def mesh(side: int) -> MeshData:
+    axis = torch.linspace(0, 1, side)
+    pos = torch.cartesian_prod(axis, axis)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1, 1)
+    return MeshData(
+        pos=pos,
+        x=pos.sum(1, keepdim=True),
+        y=pos.sin(),
+        cond=torch.tensor([[0.4]]),
+        measure=torch.rand(len(pos), generator=torch.Generator().manual_seed(side)),
+        boundary=(pos[:, 0] == 0).to(torch.int8),
+        cells=(corner + torch.tensor([0, side, side + 1, 1])).int(),
+        cell_types=torch.full((len(corner),), 9, dtype=torch.int8),
+    )
+
+
+@pytest.mark.parametrize("local", [None, "MeshConv"])
+def test_a_streamed_surrogate_predicts_the_same(
+    tmp_path: Path, local: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = [mesh(5), mesh(6)]
+    store = MeshStore.write(tmp_path / "s.h5", graphs, FIELDS)
+    config = ModelConfig(channels=16, depth=2, heads=2, num_latents=4, local=local)
+    surrogate = Surrogate.for_training(config, store, [0, 1]).eval()
+    large = with_edges(mesh(40))
+    with torch.no_grad():
+        expected = surrogate(large)
+    torch.testing.assert_close(surrogate.streamed(large, chunk=77), expected, atol=1e-5, rtol=1e-5)
+    monkeypatch.setattr(sys.modules["lrsa_geo.train.predict"], "STREAMED", 1000)
+    called: list[int] = []
+    streamed = surrogate.streamed
+    monkeypatch.setattr(
+        surrogate, "streamed", lambda *a, **k: called.append(1) or streamed(*a, **k)
+    )
+    torch.testing.assert_close(predict(surrogate, mesh(40)), expected, atol=1e-5, rtol=1e-5)
+    predict(surrogate, mesh(6))
+    assert called == [1]
