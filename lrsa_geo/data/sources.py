@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lrsa_geo.data.cond_table import CondTable
+from lrsa_geo.data.course import Course
 from lrsa_geo.data.reader import GraphReader
 from lrsa_geo.data.series_reader import SeriesReading, series_graph
 from lrsa_geo.mesh.errors import MeshError
@@ -66,6 +67,10 @@ class Sources:
         """Parameters of a graph."""
         return self.table.of(_plain(name))
 
+    def cond_of_series(self, name: str) -> dict[str, float] | Course | None:
+        """Parameters of a series, which may be functions of time."""
+        return self.table.course(_plain(name)) or self.cond(name)
+
     def opened(
         self, name: str, reader_like: Callable[..., GraphReader]
     ) -> tuple[MeshData, GraphReader, Callable[[GraphReader], MeshData]]:
@@ -87,7 +92,7 @@ class Sources:
         return (
             series.first,
             reader_like(series.first, where=name),
-            lambda reader: series_graph(reader, series, self.cond(name)),
+            lambda reader: series_graph(reader, series, self.cond_of_series(name)),
         )
 
     def graph(self, name: str, reader: GraphReader) -> MeshData:
@@ -97,7 +102,7 @@ class Sources:
             MeshError: it cannot be read, or lacks a field.
         """
         if self.series is not None:
-            return reader.read_series(self.files[name], self.cond(name))[1]
+            return reader.read_series(self.files[name], self.cond_of_series(name))[1]
         mesh, graph = reader.read(self.files[name][0], self.cond(name))
         return _with_steps(graph, mesh)
 
