@@ -63,7 +63,7 @@ def made(name: str, rate: float, seed: int) -> Assembly:
     torch.manual_seed(seed)
     parts = assemble(config, prepare_store(config.data))
     if name.startswith("FNO"):
-        parts.surrogate.operator = OnGrid(parts.surrogate.signature.stepping.history)
+        parts.surrogate.operator = OnGrid(parts.surrogate.operator.in_channels)
     return parts
 
 
@@ -77,7 +77,8 @@ def batches(parts: Assembly) -> Iterator[Any]:
 
 def steps_of(parts: Assembly, steps: int) -> float:
     """Train for so many steps; the processor seconds that they took."""
-    optimizer, rate = parts.module.new_optimizer(), parts.module.optim.lr
+    real = all(p.is_floating_point() for p in parts.module.parameters())  # FNO's are complex
+    optimizer, rate = parts.module.new_optimizer(fused=real), parts.module.optim.lr
     schedule = OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
     stream, started = batches(parts), time.process_time()
     for _ in range(steps):

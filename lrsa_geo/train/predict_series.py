@@ -79,8 +79,8 @@ def predict_series(
 ) -> Iterator[Prediction]:
     """Roll out cases of mesh files, one after the other, from the first states that they have.
 
-    Each result is a series of meshes with ``F_predicted`` for each field F, and where the file has
-    the truth ``F`` and ``F_error``. The states that were read come first.
+    Each result is a series of meshes with ``F_predicted`` for each field F, where the file has the
+    truth ``F`` and ``F_error``, and the steady inputs. The states that were read come first.
 
     Args:
         surrogate: a model of series; its inputs are looked for in the files by name.
@@ -138,7 +138,7 @@ def _written(
         target.parent.mkdir(parents=True, exist_ok=True)
         write_series(
             target,
-            _without_states(mesh, surrogate),
+            _without_fields(mesh, surrogate),
             longer.times[: history + count],
             _fields_of_steps(surrogate, graph, states, sums),
             longer.pos_t[:, : history + count].transpose(0, 1) if stepping.dim else None,
@@ -235,14 +235,13 @@ def _usual(there: int, history: int, horizon: int) -> int:
     return there - history if there > max(1, history) else max(1, horizon - history)
 
 
-def _without_states(mesh: Data, surrogate: Surrogate) -> Data:
-    """The mesh without the fields that are written for each step."""
-    names = {f.name for f in surrogate.signature.fields["y"]}
-    names |= {f"{name}{end}" for name in names for end in ("_predicted", "_error")}
+def _without_fields(mesh: Data, surrogate: Surrogate) -> Data:
+    """The mesh with the steady inputs alone: its other fields are those of the first step."""
+    kept = {f.name for f in _stepping(surrogate).x}
     bare = copy.copy(mesh)
     for table in ("point_data", "cell_data"):
         if bare.get(table):
-            bare[table] = {n: values for n, values in bare[table].items() if n not in names}
+            bare[table] = {n: values for n, values in bare[table].items() if n in kept}
     return bare
 
 
