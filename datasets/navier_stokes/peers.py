@@ -3,9 +3,10 @@
     pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
     OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
 
-FNO is the model of its authors' library (neuraloperator). All models have the same examples, normalisation,
-loss (relative L2 of the next frame), batches and schedule; each has the learning rate, of three, that is best
-on the validation series with two fifths of the time. The seeds take turns.
+FNO is the model of its authors' library (neuraloperator). All models have the same examples,
+normalisation, loss (relative L2 of the next frame), batches and schedule; each has the learning
+rate, of three, that is best on the validation series with two fifths of the time. The seeds take
+turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch

@@ -14,6 +14,7 @@ from lrsa_geo.simulate.quantities import QUANTITIES, Quantities
 RECIPES = {
     "airfoil": "AirfoilRecipe",
     "bracket3d": "BracketRecipe",
+    "cylinder": "CylinderRecipe",
     "darcy": "DarcyRecipe",
     "darcy_irregular": "IrregularDarcyRecipe",
     "elasticity": "ElasticityRecipe",

@@ -109,8 +109,9 @@ def predict_series(
     for name, target in targets.items():
         try:
             cond = table.of(name) if table else None
-            mesh, graph = reader.read_series(series[name], cond, truth=False)
-            surrogate.signature.check_dim(graph.pos.shape[1], name)
+            meshes, graph = reader.read_series(series[name], cond, truth=False)
+            _check_graph(surrogate, graph, name)
+            mesh = reader.prepared(meshes.first, name)
             result = _written(surrogate, graph, mesh, name, target, steps)
         except Exception as error:  # whatever is wrong with a file
             if not skip_bad:
@@ -148,6 +149,28 @@ def _written(
         raise MeshError(f"{name}: {error}") from error
     outside = _outside(surrogate, view, graph)
     return Prediction(target, len(graph.pos), sums.mean(), outside, history + count)
+
+
+def _check_graph(surrogate: Surrogate, graph: Data, name: str) -> None:
+    """Refuse files that lack what a rollout begins with.
+
+    Raises:
+        MeshError: naming the fields.
+    """
+    stepping = _stepping(surrogate)
+    surrogate.signature.check_dim(graph.pos.shape[1], name)
+    if graph.get("states") is None:
+        fields = ", ".join(field.name for field in stepping.states)
+        raise MeshError(
+            f"{name}: lacks some of the fields {fields}, whose values at the first step a rollout"
+            " begins with; add them to the file"
+        )
+    if stepping.cond_t and graph.get("cond_t") is None:
+        fields = ", ".join(field.name for field in stepping.cond_t)
+        raise MeshError(
+            f"{name}: the model reads {fields} at each time, which mesh files do not hold; predict"
+            " a series of a store"
+        )
 
 
 def _fields_of_steps(

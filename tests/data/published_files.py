@@ -95,7 +95,7 @@ def darcy(folder: Path, save: Writer = save_mat5) -> PublishedSet:
 def navier_stokes(folder: Path, save: Writer = save_mat73) -> PublishedSet:
     arrays = {"u": numbers(8, 4, 4, 5), "t": numbers(1, 5)}
     save(folder / "NavierStokes_V1e-5_N1200_T20.mat", arrays)
-    return NavierStokes(size=4, frames=5, seen=3, train=5, test=2)
+    return NavierStokes(size=4, frames=5, train=5, test=2)
 
 
 SQUARE = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])

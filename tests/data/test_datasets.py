@@ -55,7 +55,7 @@ def test_order_split_and_provenance(any_set, tmp_path):
     assert split == {"train": [0, 1, 2], "val": [3, 4], "test": [5, 6]}
     cases = published.open(folder)
     assert store.read("sample").tolist() == [*cases.train, *cases.test]
-    assert set(store.fields) == {"x", "y", "cond"} & set(store.arrays)
+    assert set(store.fields) == {"x", "y", "states", "cond"} & set(store.arrays)
     assert store.provenance["published"] == published.card.name
     assert store.provenance["source"] == published.card.source
     sizes = store.provenance["files"]

@@ -77,12 +77,10 @@ def test_plasticity_has_its_fields_where_its_coordinates_are(tmp_path, save):
             node = 3 * i + j
             assert data.pos[node].tolist() == pytest.approx([i / 4, j / 2])
             assert data.x[node, 0] == die[sample, i]
-            assert data.y[node].tolist() == output[sample, i, j].ravel().tolist()
-    columns = [column for field in store.fields["y"] for column in field.columns]
-    assert columns[:5] == [
-        *("position_t01_x", "position_t01_y", "displacement_t01_x", "displacement_t01_y"),
-        "position_t02_x",
-    ]
+            assert data.states[node].tolist() == output[sample, i, j].tolist()
+        assert data.times.tolist() == [0, 1]
+    columns = [column for field in store.fields["states"] for column in field.columns]
+    assert columns == ["position_x", "position_y", "displacement_x", "displacement_y"]
 
 
 @pytest.mark.parametrize("save", [save_mat5, save_mat73])
@@ -106,16 +104,16 @@ def test_darcy_of_the_published_size_has_85_nodes_a_side():
 
 
 @pytest.mark.parametrize("save", [save_mat5, save_mat73])
-def test_navier_stokes_keeps_whole_histories(tmp_path, save):
+def test_navier_stokes_is_a_series(tmp_path, save):
     store = converted(lambda folder: navier_stokes(folder, save), tmp_path)
     u = numbers(8, 4, 4, 5)
     for graph, sample in enumerate([0, 1, 2, 3, 4, 6, 7]):
         data = store[graph]
         for i, j in np.ndindex(4, 4):
             assert data.pos[4 * i + j].tolist() == [i / 4, j / 4]
-            assert data.x[4 * i + j].tolist() == u[sample, i, j, :3].tolist()
-            assert data.y[4 * i + j].tolist() == u[sample, i, j, 3:].tolist()
-    assert [field.name for field in store.fields["y"]] == ["vorticity_t04", "vorticity_t05"]
+            assert data.states[4 * i + j, :, 0].tolist() == u[sample, i, j].tolist()
+        assert data.times.tolist() == [1, 2, 3, 4, 5]
+    assert [field.name for field in store.fields["states"]] == ["vorticity"]
 
 
 @pytest.mark.parametrize("write", [irregular_darcy, turbulence, composite])

@@ -76,7 +76,7 @@ class PublishedSet(ABC):
     @property
     @abstractmethod
     def fields(self) -> dict[str, Fields]:
-        """Meaning of the columns of ``x``, ``y`` and ``cond``."""
+        """Meaning of the columns of ``x``, ``y``, ``states`` and ``cond``."""
 
     @property
     @abstractmethod
@@ -143,7 +143,7 @@ class PublishedSet(ABC):
                 advance(1, 0)
 
     def _checked(self, data: Data, case: int) -> Data:
-        for array in ("pos", "x", "y", "cond"):
+        for array in ("pos", "x", "y", "states", "cond"):
             values = data.get(array)
             if values is None:
                 continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import AtLeast, check_array, find_file, read_mat
@@ -81,15 +82,14 @@ class Darcy(PublishedSet):
 
 @dataclass(frozen=True)
 class NavierStokes(PublishedSet):
-    """Vorticity on a periodic grid; the first ``seen`` frames -> the following ones.
+    """Vorticity on a periodic grid, a series of frames.
 
-    File: ``NavierStokes_V1e-5_N1200_T20.mat``, ``u [samples, size, size, frames]``. One graph holds
-    a whole history: ``x [N, seen]``, ``y [N, frames - seen]``.
+    File: ``NavierStokes_V1e-5_N1200_T20.mat``, ``u [samples, size, size, frames]``; frame i is of
+    time i + 1. Published are errors of a rollout from the first ten frames.
     """
 
     size: int = 64
     frames: int = 20
-    seen: int = 10
     train: int = 1000
     test: int = 200
 
@@ -104,9 +104,8 @@ class NavierStokes(PublishedSet):
 
     @property
     def fields(self) -> dict[str, Fields]:
-        """``x`` and ``y``: vorticity, one column per frame."""
-        frames = tuple(Field(f"vorticity_t{frame:02}") for frame in range(1, self.frames + 1))
-        return {"x": frames[: self.seen], "y": frames[self.seen :]}
+        """``states``: vorticity."""
+        return {"states": (Field("vorticity"),)}
 
     @property
     def split_rule(self) -> str:
@@ -122,9 +121,11 @@ class NavierStokes(PublishedSet):
         pos = grid_positions(self.size, self.size, endpoint=False)
         cells = quad_cells(self.size, self.size)
 
+        times = torch.arange(1, self.frames + 1, dtype=torch.float64)
+
         def graph(case: int) -> Data:
-            frames = floats(u[case].reshape(self.size**2, self.frames))
-            return Data(pos=pos, x=frames[:, : self.seen], y=frames[:, self.seen :], **cells)
+            states = floats(u[case].reshape(self.size**2, self.frames, 1))
+            return Data(pos=pos, states=states, times=times, **cells)
 
         test = range(len(u) - self.test, len(u))
         return Cases([*range(self.train)], [*test], graph, [path])

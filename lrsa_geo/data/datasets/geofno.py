@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.data.datasets.arrays import (
@@ -158,7 +159,7 @@ class Plasticity(FirstAndLast):
 
     File: ``plas_N987_T20.mat``, ``input [samples, rows]``,
     ``output [samples, rows, columns, times, 4]``.
-    One graph holds a whole history: ``y [N, 4 * times]``, time by time.
+    The times are numbered evenly from 0 to 1, as published scripts feed them: the file has none.
     """
 
     rows: int = 101
@@ -176,13 +177,9 @@ class Plasticity(FirstAndLast):
 
     @property
     def fields(self) -> dict[str, Fields]:
-        """``x``: profile of the die above a node; ``y``: position and displacement, per time."""
-        per_time = [
-            Field(f"{quantity}_t{time:02}", "1", ("x", "y"))
-            for time in range(1, self.times + 1)
-            for quantity in ("position", "displacement")
-        ]
-        return {"x": (Field("die"),), "y": tuple(per_time)}
+        """``x``: profile of the die above a node; ``states``: position and displacement."""
+        moved = tuple(Field(name, "1", ("x", "y")) for name in ("position", "displacement"))
+        return {"x": (Field("die"),), "states": moved}
 
     def open(self, folder: Path) -> Cases:
         """See :meth:`PublishedSet.open`."""
@@ -194,9 +191,11 @@ class Plasticity(FirstAndLast):
         check_array(path, "output", output, shape)
         pos, cells = grid_positions(self.rows, self.columns), quad_cells(self.rows, self.columns)
 
+        times = torch.linspace(0, 1, self.times, dtype=torch.float64)
+
         def graph(case: int) -> Data:
             x = np.repeat(die[case], self.columns)[:, None]
-            y = output[case].reshape(self.rows * self.columns, self.times * 4)
-            return Data(pos=pos, x=floats(x), y=floats(y), **cells)
+            states = output[case].reshape(self.rows * self.columns, self.times, 4)
+            return Data(pos=pos, x=floats(x), states=floats(states), times=times, **cells)
 
         return Cases(*self.parts, graph, [path])
