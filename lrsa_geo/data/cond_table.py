@@ -121,10 +121,12 @@ class CondTable:
     def key_of(self, file: str | Path) -> str:
         """The row of a mesh file: the one that has the most of the end of its path.
 
+        Numbered files of a series, ``runs/hot_*.vtu``, have the row ``hot`` or that of the folder.
+
         Raises:
             MeshError: the table has no row for it.
         """
-        parts = _plain(str(file)).split("/")
+        parts = re.sub(r"[-_.]*\*", "", _plain(str(file))).split("/")
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
         suffix = Path(parts[-1]).suffix
         folders = ["/".join(parts[i:-1]) for i in range(len(parts) - 1)]

@@ -72,6 +72,8 @@ class SeriesReading:
         if self.every < 1:
             raise MeshError(f"every is {self.every}, expected 1 or more")
         times = series.times
+        if least == len(times) == 1:
+            return [0]  # the first state of a new case, whatever its time
         wanted = torch.ones(len(times), dtype=torch.bool)
         if self.from_time is not None:
             shortest = float(times.diff().min()) if len(times) > 1 else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ class Sources:
         """
         groups = series_files(files) if series else {str(file): [str(file)] for file in files}
         found = cls({name: tuple(group) for name, group in groups.items()}, table, series, step)
-        table.check(map(_plain, found.files))
+        table.check(found.files)
         return found
 
     @property
@@ -65,11 +64,11 @@ class Sources:
 
     def cond(self, name: str) -> dict[str, float] | None:
         """Parameters of a graph."""
-        return self.table.of(_plain(name))
+        return self.table.of(name)
 
     def cond_of_series(self, name: str) -> dict[str, float] | Course | None:
         """Parameters of a series, which may be functions of time."""
-        return self.table.course(_plain(name)) or self.cond(name)
+        return self.table.course(name) or self.cond(name)
 
     def opened(
         self, name: str, reader_like: Callable[..., GraphReader]
@@ -120,11 +119,6 @@ class Sources:
     def _all_files(self, file: str) -> list[str]:
         listed = map(str, files_of(Path(file))) if self.series is not None else ()
         return [file, *(other for other in listed if Path(other).exists())]
-
-
-def _plain(name: str) -> str:
-    """``runs/a_*.vtu`` is the row ``a`` of a table."""
-    return re.sub(r"[-_.]*\*", "", name)
 
 
 def _with_steps(graph: MeshData, mesh: MeshData) -> MeshData:

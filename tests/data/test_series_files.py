@@ -216,8 +216,8 @@ def test_fields_of_cells_and_other_formats(tmp_path):
 
 
 def test_the_first_state_of_a_new_case(tmp_path):
-    """Without truth a file without steps is the first step of a series."""
-    reader = made(cases(tmp_path), tmp_path).reader
+    """Without truth a file without steps is the first step of a series, whatever its time."""
+    reader = made(cases(tmp_path), tmp_path, from_time=0.2).reader
     series, graph = reader.read_series(vtu(tmp_path / "new.vtu", 3), truth=False)
     assert len(series) == 1
     assert torch.equal(graph.states, states([3]))
