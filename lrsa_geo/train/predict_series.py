@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import (
     CondTable,
+    Course,
     MeshStore,
     MismatchError,
     OneSeries,
@@ -87,7 +88,8 @@ def predict_series(
         files: files with steps, meshes with the first state, or numbered files of a series, see
             :func:`series_files`.
         output: a folder, which gets ``NAME.pvd`` for each; or the file for a single one.
-        table: parameters of the files, if the surrogate reads some.
+        table: parameters of the files, if the surrogate reads some; functions of time where it was
+            read with ``in_time``.
         steps: to predict; as many as the file has by default, or else as the training.
         skip_bad: report files that cannot be used on the standard error and go on.
         overwrite: replace files that are no earlier results, too.
@@ -108,11 +110,11 @@ def predict_series(
         table = table.in_units(reader.cond)
     for name, target in targets.items():
         try:
-            cond = table.of(name) if table else None
+            cond = (table.course(name) or table.of(name)) if table else None
             meshes, graph = reader.read_series(series[name], cond, truth=False)
             _check_graph(surrogate, graph, name)
             mesh = reader.prepared(meshes.first, name)
-            result = _written(surrogate, graph, mesh, name, target, steps)
+            result = _written(surrogate, graph, mesh, name, target, steps, cond)
         except Exception as error:  # whatever is wrong with a file
             if not skip_bad:
                 if isinstance(error, MeshError | MismatchError):
@@ -125,13 +127,22 @@ def predict_series(
 
 
 def _written(
-    surrogate: Surrogate, graph: Data, mesh: Data, name: str, target: Path, steps: int | None
+    surrogate: Surrogate,
+    graph: Data,
+    mesh: Data,
+    name: str,
+    target: Path,
+    steps: int | None,
+    cond: Mapping[str, float] | Course | None = None,
 ) -> Prediction:
+    """Roll out and write; parameters that are functions of time are known beyond the file's end."""
     stepping = _stepping(surrogate)
     history, there = stepping.history, len(graph.times)
     count = steps if steps is not None else _usual(there, history, stepping.horizon)
     try:
         longer = lengthened(graph, stepping, history + count)
+        if isinstance(cond, Course):
+            longer.cond_t = cond.at(longer.times, stepping.cond_t, name).float()
         view = StepView(OneSeries(longer, name), stepping)
         states = rollout_of_series(surrogate, view, 0, history, count)
         sums = _Errors(surrogate)

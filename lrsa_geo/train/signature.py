@@ -111,15 +111,16 @@ class Signature:
         """
         stepping = self.stepping
         if stepping is not None:
+            how = self.reader.series or SeriesReading()
             return replace(
                 self.reader,
                 inputs=(*stepping.x, *stepping.x_t),
                 targets=stepping.states,
-                cond=stepping.cond,
+                cond=stepping.cond_t if how.cond_in_time else stepping.cond,
                 boundary=self.reader.boundary if self.num_markers or stepping.prescribed else "",
                 dim=0,
                 series=replace(
-                    self.reader.series or SeriesReading(),
+                    how,
                     changing=tuple(field.name for field in stepping.x_t),
                     moves=stepping.dim > 0,
                 ),

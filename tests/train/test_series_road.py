@@ -11,7 +11,16 @@ import torch
 from scipy.spatial import Delaunay
 
 from lrsa_geo.cli import main
-from lrsa_geo.mesh import open_series
+from lrsa_geo.data import CondTable, collect
+from lrsa_geo.mesh import MeshError, open_series
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    SplitConfig,
+    TrainConfig,
+    assemble,
+    predict_series,
+)
 
 STEPS = 9
 
@@ -103,3 +112,33 @@ def test_what_a_rollout_cannot_begin_with_is_said(trained: Path, capsys) -> None
     code = main(["predict", str(trained / "run"), "a.vtu", "-o", "x", "--step", "2"])
     assert code
     assert "--step is of steady models" in capsys.readouterr().err
+
+
+def test_parameters_of_time_are_known_beyond_the_files_end(tmp_path: Path) -> None:
+    """A rollout from the first mesh alone is that from all steps: the table knows the rest."""
+    for seed in range(3):
+        write_case(tmp_path / f"c{seed}", seed)
+    rows = ["file,time,inlet"]
+    for seed in range(3):
+        rows += [f"c{seed}/case.pvd,{t / 10},{seed + np.sin(t)}" for t in range(STEPS)]
+        rows += [f"c{seed}/t000.vtu,{t / 10},{seed + np.sin(t)}" for t in range(STEPS)]
+    table_file = tmp_path / "table.csv"
+    table_file.write_text("\n".join(rows))
+    table = CondTable.read(table_file, in_time=True)
+    files = [str(tmp_path / f"c{seed}" / "case.pvd") for seed in range(3)]
+    made = collect(files, tmp_path / "s.h5", targets=["T"], table=table, series=True, processes=0)
+    config = TrainConfig(
+        data=DataConfig(str(made[0].path), split=SplitConfig(2, 0, 1)),
+        model=ModelConfig(channels=8, depth=1, heads=2, num_latents=2),
+    )
+    surrogate = assemble(config, made[0]).surrogate.eval()
+    assert [f.name for f in surrogate.signature.stepping.cond_t] == ["inlet"]
+    whole, first = files[1], str(tmp_path / "c1" / "t000.vtu")
+    for file, name in ((whole, "whole"), (first, "first")):
+        out = tmp_path / f"{name}.pvd"
+        assert len(list(predict_series(surrogate, [file], out, table=table, steps=STEPS - 1))) == 1
+    one, other = open_series(tmp_path / "whole.pvd"), open_series(tmp_path / "first.pvd")
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.point_data["T_predicted"], b.point_data["T_predicted"])
+    with pytest.raises(MeshError, match=r"0\.9"):  # the table ends at 0.8
+        list(predict_series(surrogate, [first], tmp_path / "x.pvd", table=table, steps=STEPS + 3))
