@@ -3,9 +3,10 @@
     pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
     OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
 
-FNO is the model of its authors' library (neuraloperator). All models have the same examples, normalisation,
-loss (relative L2 of the next frame), batches and schedule; each has the learning rate, of three, that is best
-on the validation series with two fifths of the time. The seeds take turns.
+FNO is the model of its authors' library (neuraloperator). All models have the same examples,
+normalisation, loss (relative L2 of the next frame), batches and schedule; each has the learning
+rate, of three, that is best on the validation series with two fifths of the time. The seeds take
+turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ def made(name: str, rate: float, seed: int) -> Assembly:
     torch.manual_seed(seed)
     parts = assemble(config, prepare_store(config.data))
     if name.startswith("FNO"):
-        parts.surrogate.operator = OnGrid(parts.surrogate.signature.stepping.history)
+        parts.surrogate.operator = OnGrid(parts.surrogate.operator.in_channels)
     return parts
 
 
@@ -77,7 +77,8 @@ def batches(parts: Assembly) -> Iterator[Any]:
 
 def steps_of(parts: Assembly, steps: int) -> float:
     """Train for so many steps; the processor seconds that they took."""
-    optimizer, rate = parts.module.new_optimizer(), parts.module.optim.lr
+    real = all(p.is_floating_point() for p in parts.module.parameters())  # FNO's are complex
+    optimizer, rate = parts.module.new_optimizer(fused=real), parts.module.optim.lr
     schedule = OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
     stream, started = batches(parts), time.process_time()
     for _ in range(steps):
@@ -93,7 +94,9 @@ def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
     """Mean error over the rollout, and that of its last frame."""
     parts.surrogate.eval()
     report = rollout_report(parts.surrogate, parts.store, series, parts.module.objective)
-    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][-1]
+    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][
+        -1
+    ]
 
 
 def main(seconds: float) -> None:

@@ -200,7 +200,7 @@ def _predict(argv: list[str]) -> None:
             surrogate,
             mesh_files(values.input, besides=values.cond),
             values.output,
-            table=CondTable.read(values.cond) if values.cond else None,
+            table=CondTable.read(values.cond, in_time=of_series) if values.cond else None,
             skip_bad=values.skip_bad,
             **options,
         )

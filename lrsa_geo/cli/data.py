@@ -49,7 +49,8 @@ def add_file_arguments(parser: Parser, step: int | None = 0) -> None:
         "--cond",
         type=str,
         default=None,
-        help="CSV table of parameters: first column the file's name, then one column each",
+        help="CSV table of parameters: first column the file's name, then one column each; of"
+        " series, with a column 'time' and several rows for a file, functions of time",
     )
     parser.add_argument(
         "--step",
@@ -151,7 +152,7 @@ def _make_from_files(argv: list[str]) -> None:
         values.output,
         inputs=values.inputs,
         targets=values.targets,
-        table=CondTable.read(values.cond) if values.cond else None,
+        table=CondTable.read(values.cond, values.series) if values.cond else None,
         boundary=values.boundary,
         step=values.step,
         merge_nodes=values.merge_nodes,

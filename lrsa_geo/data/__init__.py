@@ -5,6 +5,7 @@ from lrsa_geo.data.cases import Cases, describe_case
 from lrsa_geo.data.check import LARGE_OFFSET, UNLIKE_SIZES, Finding, check_files, check_store
 from lrsa_geo.data.collect import collect
 from lrsa_geo.data.cond_table import CondTable
+from lrsa_geo.data.course import Course
 from lrsa_geo.data.dataset import StoreDataset
 from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.info import describe, describe_collection, describe_mesh
@@ -38,6 +39,7 @@ __all__ = [
     "UNLIKE_SIZES",
     "Cases",
     "CondTable",
+    "Course",
     "Finding",
     "GraphReader",
     "Known",

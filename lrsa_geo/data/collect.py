@@ -101,9 +101,16 @@ def collect(
     paths = [str(path) for path in files]
     if not paths:
         raise MeshError(f"{output}: no mesh files to read; check the pattern")
-    how = SeriesReading(every, from_time) if series else None
+    table = table or CondTable()
+    in_time = bool(table.courses)
+    if in_time and not series:
+        raise MeshError(
+            f"{table.path}: its parameters are functions of time, which graphs of one step do not"
+            " have; give series (--series), or read the table without `in_time`"
+        )
+    how = SeriesReading(every, from_time, cond_in_time=in_time) if series else None
     _check_choice(how, every, from_time, step)
-    sources = Sources.of(paths, table or CondTable(), how, step)
+    sources = Sources.of(paths, table, how, step)
     check_output(output, overwrite, {"files": list(sources.names)})
     task = _Collection(sources, Path(output), skip_bad)
     with one_at_a_time(output) as waited:
@@ -255,7 +262,8 @@ class _Collection:
     def make(self, reader: GraphReader, processes: int | None) -> tuple[MeshStore, list[Failure]]:
         """Read the files and write the store."""
         stamps = [self.sources.stamp(name) for name in self.names]
-        rows = sorted(self.sources.table.rows.items())
+        table = self.sources.table
+        rows = [sorted(table.rows.items()), repr(sorted(table.courses.items(), key=str))]
         parts = Parts(self.output, [self.about(reader), stamps, rows])
         for index, graph in self.first.items():
             parts.save(index, graph)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrsa_geo.data.course import TIME, Course, courses_of
 from lrsa_geo.data.units import NO_UNIT, Conversion, UnitError, conversion
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Fields, split_unit
@@ -32,16 +33,23 @@ class CondTable:
     Attributes:
         path: the CSV file.
         names: of the parameters, with units.
-        rows: file -> values.
+        rows: file -> values; of functions of time those at the first time.
+        courses: file -> its parameters as functions of time, if they are (:meth:`read`).
     """
 
     path: str = ""
     names: tuple[str, ...] = ()
     rows: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: str | Path) -> CondTable:
+    def read(cls, path: str | Path, in_time: bool = False) -> CondTable:
         """Read it.
+
+        Args:
+            path: the CSV file.
+            in_time: its files are series: if there is a column ``time``, a file may have several
+                rows, and the other columns are functions of time.
 
         Raises:
             ValueError: it cannot be read, has a value that is no number, a column or a file twice,
@@ -70,6 +78,11 @@ class CondTable:
         _check_names(path, names)
         values = _numbers(path, names, lines, delimiter != ",")
         files = [line[0] for line in lines[1:]]
+        plain = [split_unit(name)[0] for name in names]
+        if in_time and TIME in plain and len(plain) > 1:
+            courses = courses_of(str(path), names, files, values)
+            kept = tuple(name for name, of in zip(names, plain, strict=True) if of != TIME)
+            return cls(str(path), kept, {f: c.values[0] for f, c in courses.items()}, courses)
         _check_files(path, files)
         return cls(str(path), names, dict(zip(files, values, strict=True)))
 
@@ -97,7 +110,9 @@ class CondTable:
             file: tuple(v * u.factor + u.offset for v, u in zip(row, units, strict=True))
             for file, row in self.rows.items()
         }
-        return CondTable(self.path, tuple(names), rows)
+        factors, offsets = [u.factor for u in units], [u.offset for u in units]
+        courses = {file: course.scaled(factors, offsets) for file, course in self.courses.items()}
+        return CondTable(self.path, tuple(names), rows, courses)
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -106,10 +121,12 @@ class CondTable:
     def key_of(self, file: str | Path) -> str:
         """The row of a mesh file: the one that has the most of the end of its path.
 
+        Numbered files of a series, ``runs/hot_*.vtu``, have the row ``hot`` or that of the folder.
+
         Raises:
             MeshError: the table has no row for it.
         """
-        parts = _plain(str(file)).split("/")
+        parts = re.sub(r"[-_.]*\*", "", _plain(str(file))).split("/")
         ends = ["/".join(parts[i:]) for i in range(len(parts))]
         suffix = Path(parts[-1]).suffix
         folders = ["/".join(parts[i:-1]) for i in range(len(parts) - 1)]
@@ -130,6 +147,14 @@ class CondTable:
             return None
         plain = [split_unit(name)[0] for name in self.names]
         return dict(zip(plain, self.rows[self.key_of(file)], strict=True))
+
+    def course(self, file: str | Path) -> Course | None:
+        """Parameters of a series as functions of time; None if the table has none.
+
+        Raises:
+            MeshError: the table has no row for it.
+        """
+        return self.courses[self.key_of(file)] if self.courses else None
 
     def check(self, files: Iterable[str | Path]) -> None:
         """Refuse a table of which one row fits several files.

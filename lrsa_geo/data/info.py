@@ -103,7 +103,8 @@ def describe_collection(store: MeshStore) -> str:
             lines.append(f"  {kind:9s} {columns} [{unit}], {origin}{when}")
     for described in reader.cond:
         unit = "no unit" if described.unit == "1" else described.unit
-        lines.append(f"  parameter {described.name} [{unit}], from {made.get('table')}")
+        when = ", of each time" * (described in reader.fields.get("cond_t", ()))
+        lines.append(f"  parameter {described.name} [{unit}], from {made.get('table')}{when}")
     if "boundary" in store.arrays:
         source = f"field '{reader.boundary}'" if reader.boundary else "worked out from the cells"
         lines.append(f"  boundary  {source}")

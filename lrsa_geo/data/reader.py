@@ -20,6 +20,7 @@ from lrsa_geo.data.columns import (
     node_field,
     refuse_sizes,
 )
+from lrsa_geo.data.course import Course
 from lrsa_geo.data.series_reader import SeriesReading, series_graph
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Field, Fields, column_slices, split_unit
@@ -109,7 +110,8 @@ class GraphReader:
             arrays = {"x": self.inputs, "y": self.targets, "cond": self.cond}
         else:
             inputs = self.series.fields(self.inputs)
-            arrays = {**inputs, "states": self.targets, "cond": self.cond}
+            cond = "cond_t" if self.series.cond_in_time else "cond"
+            arrays = {**inputs, "states": self.targets, cond: self.cond}
         return {array: fields for array, fields in arrays.items() if fields}
 
     def read(
@@ -131,7 +133,7 @@ class GraphReader:
     def read_series(
         self,
         source: str | Path | Sequence[str | Path],
-        cond: Mapping[str, float] | None = None,
+        cond: Mapping[str, float] | Course | None = None,
         *,
         truth: bool = True,
     ) -> tuple[MeshSeries, MeshData]:
@@ -143,7 +145,7 @@ class GraphReader:
 
         Args:
             source: see :func:`open_series`.
-            cond: name -> value of each column of ``cond``.
+            cond: name -> value of each column of ``cond``, or the course of those of ``cond_t``.
             truth: demand the targets and two steps; otherwise the graph has ``states`` only if the
                 files have all targets, and a file without steps is the first step of a series.
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lrsa_geo.data.columns import GEOMETRY, has_field, node_columns, refuse_sizes
+from lrsa_geo.data.columns import GEOMETRY, cond_row, has_field, node_columns, refuse_sizes
+from lrsa_geo.data.course import Course
 from lrsa_geo.mesh.errors import MeshError
 from lrsa_geo.mesh.fields import Fields, column_slices
 from lrsa_geo.mesh.mesh_data import MeshData
@@ -32,12 +33,14 @@ class SeriesReading:
         changing: inputs that change with time, columns of ``x_t``; None where that is still to be
             seen from the files.
         moves: nodes move, so that the graphs have ``pos_t``; None where that is still to be seen.
+        cond_in_time: parameters are functions of time, ``cond_t``.
     """
 
     every: int = 1
     from_time: float | None = None
     changing: tuple[str, ...] | None = None
     moves: bool | None = None
+    cond_in_time: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
@@ -45,6 +48,7 @@ class SeriesReading:
         return {
             **{"every": self.every, "from_time": self.from_time},
             **{"changing": changing, "moves": self.moves},
+            **({"cond_in_time": True} if self.cond_in_time else {}),
         }
 
     @classmethod
@@ -56,6 +60,7 @@ class SeriesReading:
             values.get("from_time"),
             None if changing is None else tuple(changing),
             values.get("moves"),
+            values.get("cond_in_time", False),
         )
 
     def steps(self, series: MeshSeries, least: int = 2) -> list[int]:
@@ -67,6 +72,8 @@ class SeriesReading:
         if self.every < 1:
             raise MeshError(f"every is {self.every}, expected 1 or more")
         times = series.times
+        if least == len(times) == 1:
+            return [0]  # the first state of a new case, whatever its time
         wanted = torch.ones(len(times), dtype=torch.bool)
         if self.from_time is not None:
             shortest = float(times.diff().min()) if len(times) > 1 else 0.0
@@ -94,7 +101,7 @@ class SeriesReading:
 def series_graph(
     reader: GraphReader,
     series: MeshSeries,
-    cond: Mapping[str, float] | None = None,
+    cond: Mapping[str, float] | Course | None = None,
     truth: bool = True,
 ) -> MeshData:
     """The graph of a series.
@@ -104,7 +111,7 @@ def series_graph(
             move, the graph has ``first [N, F]``, all inputs at the first step, ``x_t`` with those
             that change and ``changes [F]``, which these are; :func:`arrange` makes the rest.
         series: its meshes.
-        cond: name -> value of each column of ``cond``.
+        cond: name -> value of each column of ``cond``, or the course of those of ``cond_t``.
         truth: demand the targets and two steps; otherwise the graph has ``states`` only if the
             first step has all targets.
 
@@ -119,8 +126,8 @@ def series_graph(
         where = series.where(step)
         mesh = reader.prepared(mesh, where)
         if place == 0:
-            steady = replace(reader, series=None, inputs=(), targets=())
-            graph = steady.graph(mesh, cond, where=series.name)
+            steady = replace(reader, series=None, inputs=(), targets=(), cond=())
+            graph = steady.graph(mesh, where=series.name)
             with_states = truth or all(has_field(mesh, f.name) for f in reader.targets)
         elif len(mesh.pos) != len(graph.pos):
             raise MeshError(
@@ -131,10 +138,39 @@ def series_graph(
         of_time.add(place, mesh, where, with_states)
     graph.times = series.times[steps].clone()
     of_time.finish(graph, series.name, with_states)
+    if reader.cond:
+        _add_cond(graph, reader.cond, how, cond, series.name)
     if how.changing is not None and how.moves is not None:
         _refuse_unlike(how, reader.inputs, graph, series.name)
         arrange(graph, reader.inputs, how)
     return graph
+
+
+def _add_cond(
+    graph: MeshData,
+    fields: Fields,
+    how: SeriesReading,
+    cond: Mapping[str, float] | Course | None,
+    name: str,
+) -> None:
+    """``cond``, or ``cond_t`` of parameters that are functions of time."""
+    if not how.cond_in_time:
+        if isinstance(cond, Course):
+            raise MeshError(
+                f"{name}: the parameters {', '.join(cond.names)} of {cond.path} are functions of"
+                " time, and the store or model was made of numbers; leave the column 'time' out"
+            )
+        graph.cond = cond_row(fields, cond, name)
+        return
+    if not isinstance(cond, Course):
+        raise MeshError(
+            f"{name}: the parameters {', '.join(f.name for f in fields)} are functions of time;"
+            " give a table with a column 'time'"
+        )
+    values = cond.at(graph.times, fields, name)
+    for field, column in zip(fields, values.T, strict=True):
+        refuse_sizes(column, field.name, name)
+    graph.cond_t = values.float()
 
 
 class _OfTime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from lrsa_geo.data.cond_table import CondTable
+from lrsa_geo.data.course import Course
 from lrsa_geo.data.reader import GraphReader
 from lrsa_geo.data.series_reader import SeriesReading, series_graph
 from lrsa_geo.mesh.errors import MeshError
@@ -54,7 +54,7 @@ class Sources:
         """
         groups = series_files(files) if series else {str(file): [str(file)] for file in files}
         found = cls({name: tuple(group) for name, group in groups.items()}, table, series, step)
-        table.check(map(_plain, found.files))
+        table.check(found.files)
         return found
 
     @property
@@ -64,7 +64,11 @@ class Sources:
 
     def cond(self, name: str) -> dict[str, float] | None:
         """Parameters of a graph."""
-        return self.table.of(_plain(name))
+        return self.table.of(name)
+
+    def cond_of_series(self, name: str) -> dict[str, float] | Course | None:
+        """Parameters of a series, which may be functions of time."""
+        return self.table.course(name) or self.cond(name)
 
     def opened(
         self, name: str, reader_like: Callable[..., GraphReader]
@@ -87,7 +91,7 @@ class Sources:
         return (
             series.first,
             reader_like(series.first, where=name),
-            lambda reader: series_graph(reader, series, self.cond(name)),
+            lambda reader: series_graph(reader, series, self.cond_of_series(name)),
         )
 
     def graph(self, name: str, reader: GraphReader) -> MeshData:
@@ -97,7 +101,7 @@ class Sources:
             MeshError: it cannot be read, or lacks a field.
         """
         if self.series is not None:
-            return reader.read_series(self.files[name], self.cond(name))[1]
+            return reader.read_series(self.files[name], self.cond_of_series(name))[1]
         mesh, graph = reader.read(self.files[name][0], self.cond(name))
         return _with_steps(graph, mesh)
 
@@ -115,11 +119,6 @@ class Sources:
     def _all_files(self, file: str) -> list[str]:
         listed = map(str, files_of(Path(file))) if self.series is not None else ()
         return [file, *(other for other in listed if Path(other).exists())]
-
-
-def _plain(name: str) -> str:
-    """``runs/a_*.vtu`` is the row ``a`` of a table."""
-    return re.sub(r"[-_.]*\*", "", name)
 
 
 def _with_steps(graph: MeshData, mesh: MeshData) -> MeshData:

@@ -107,14 +107,19 @@ class Statistics:
             ValueError: there is no graph, or none with a node.
         """
         statistics = cls(fields, relative_positions=relative_positions)
+        seen: set[int] = set()
         for index in indices:
-            statistics.add(index, store.arrays_of(index, ["pos", *fields]))
+            mesh = store.mesh_number(index)
+            # The steps of a series are alike: how far cases are apart is told by one of each.
+            arrays = store.arrays_of(index, ["pos", *fields])
+            statistics.add(index, arrays, described=mesh not in seen)
+            seen.add(mesh)
         if not statistics._graphs:
             raise ValueError(f"{store.path}: no graph with a node to take statistics of")
         return statistics
 
-    def add(self, index: int, graph: Mapping[str, Tensor]) -> None:
-        """Count one more graph, by its number and its arrays."""
+    def add(self, index: int, graph: Mapping[str, Tensor], *, described: bool = True) -> None:
+        """Count one more graph, by its number and its arrays, and perhaps keep what it is like."""
         pos = graph["pos"].double()
         for array, moments in self.moments.items():
             moments.add(graph[array])
@@ -126,6 +131,8 @@ class Statistics:
             ends.add(pos if array == "pos" else graph[array])
         self.size.add((pos.amax(0) - pos.amin(0)).amax()[None, None])
         self.num_nodes.add(torch.tensor([[len(pos)]]))
+        if not described:
+            return
         self._graphs.append(index)
         told = {"pos": pos, **{a: graph[a] for a in ("x", "cond") if a in self.fields}}
         self._descriptions.append(describe_case(told))

@@ -18,6 +18,7 @@ from lrsa_geo.plot.solids import can_take_pictures
 from lrsa_geo.plot.style import readable, save, shown_values
 
 ROWS = ("truth", "prediction", "error")
+LONG = 0.5  # height over width of a mesh, below which it is shown in rows
 
 
 def error_over_time(
@@ -52,7 +53,9 @@ def film_strip(
     path: str | Path,
     frames: int = 5,
 ) -> None:
-    """Truth, prediction and error of a field at evenly chosen times, a column for each.
+    """Truth, prediction and error of a field at evenly chosen times.
+
+    A column for each time, or a row where the mesh is long.
 
     Args:
         data: the mesh.
@@ -60,22 +63,29 @@ def film_strip(
         times: ``[T]``.
         truth, prediction: ``[T, N, components]``.
         path: PNG file.
-        frames: columns.
+        frames: times that are shown.
     """
     chosen = np.unique(np.linspace(0, len(times) - 1, frames).round().astype(int))
-    ratio = _height(data)
-    figure = Figure(layout="constrained", figsize=(2.7 * len(chosen), 3 * (2.7 * ratio + 0.35)))
-    grid = _axes(figure, 3, len(chosen), data)
+    height = _height(data)
+    is_long = height < LONG
+    width = 4.0 if is_long else 2.7
+    shape = (len(chosen), 3) if is_long else (3, len(chosen))
+    size = (width * shape[1], shape[0] * (width * height + 0.3) + 0.8)
+    figure = Figure(layout="constrained", figsize=size)
+    grid = _axes(figure, *shape, data)
+    grid = grid.T if is_long else grid  # [what, time]
     styles = _styles(field, truth[chosen], prediction[chosen])
-    for column, step in enumerate(chosen):
-        for row, values in enumerate(_three(field, truth[step], prediction[step])):
+    for row, (what, style) in enumerate(zip(ROWS, styles, strict=True)):
+        for column, step in enumerate(chosen):
             ax = grid[row, column]
-            drawn = draw_field(ax, data, values, **styles[row])
-            ax.set_title(f"t = {times[step]:.4g}" if row == 0 else "", fontsize=9)
-            if column == len(chosen) - 1:
-                label = f"{ROWS[row]}: {readable(field.name, field)}"
-                bar = figure.colorbar(drawn, ax=list(grid[row]), shrink=0.9, aspect=15)
-                bar.set_label(label, fontsize=8)
+            values = _three(field, truth[step], prediction[step])[row]
+            drawn = draw_field(ax, data, values, **style)
+            at = f"t = {times[step]:.4g}"
+            words = [what] * (column == 0) + [at] * (row == 0)
+            ax.set_title(", ".join(words), fontsize=9)
+        place = {"location": "bottom", "aspect": 40} if is_long else {"aspect": 15}
+        bar = figure.colorbar(drawn, ax=list(grid[row]), shrink=0.9, **place)
+        bar.set_label(readable(field.name, field), fontsize=8)
     save(figure, path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import (
     CondTable,
+    Course,
     MeshStore,
     MismatchError,
     OneSeries,
@@ -79,15 +80,16 @@ def predict_series(
 ) -> Iterator[Prediction]:
     """Roll out cases of mesh files, one after the other, from the first states that they have.
 
-    Each result is a series of meshes with ``F_predicted`` for each field F, and where the file has
-    the truth ``F`` and ``F_error``. The states that were read come first.
+    Each result is a series of meshes with ``F_predicted`` for each field F, where the file has the
+    truth ``F`` and ``F_error``, and the steady inputs. The states that were read come first.
 
     Args:
         surrogate: a model of series; its inputs are looked for in the files by name.
         files: files with steps, meshes with the first state, or numbered files of a series, see
             :func:`series_files`.
         output: a folder, which gets ``NAME.pvd`` for each; or the file for a single one.
-        table: parameters of the files, if the surrogate reads some.
+        table: parameters of the files, if the surrogate reads some; functions of time where it was
+            read with ``in_time``.
         steps: to predict; as many as the file has by default, or else as the training.
         skip_bad: report files that cannot be used on the standard error and go on.
         overwrite: replace files that are no earlier results, too.
@@ -108,10 +110,11 @@ def predict_series(
         table = table.in_units(reader.cond)
     for name, target in targets.items():
         try:
-            cond = table.of(name) if table else None
-            mesh, graph = reader.read_series(series[name], cond, truth=False)
-            surrogate.signature.check_dim(graph.pos.shape[1], name)
-            result = _written(surrogate, graph, mesh, name, target, steps)
+            cond = (table.course(name) or table.of(name)) if table else None
+            meshes, graph = reader.read_series(series[name], cond, truth=False)
+            _check_graph(surrogate, graph, name)
+            mesh = reader.prepared(meshes.first, name)
+            result = _written(surrogate, graph, mesh, name, target, steps, cond)
         except Exception as error:  # whatever is wrong with a file
             if not skip_bad:
                 if isinstance(error, MeshError | MismatchError):
@@ -124,20 +127,29 @@ def predict_series(
 
 
 def _written(
-    surrogate: Surrogate, graph: Data, mesh: Data, name: str, target: Path, steps: int | None
+    surrogate: Surrogate,
+    graph: Data,
+    mesh: Data,
+    name: str,
+    target: Path,
+    steps: int | None,
+    cond: Mapping[str, float] | Course | None = None,
 ) -> Prediction:
+    """Roll out and write; parameters that are functions of time are known beyond the file's end."""
     stepping = _stepping(surrogate)
     history, there = stepping.history, len(graph.times)
     count = steps if steps is not None else _usual(there, history, stepping.horizon)
     try:
         longer = lengthened(graph, stepping, history + count)
+        if isinstance(cond, Course):
+            longer.cond_t = cond.at(longer.times, stepping.cond_t, name).float()
         view = StepView(OneSeries(longer, name), stepping)
         states = rollout_of_series(surrogate, view, 0, history, count)
         sums = _Errors(surrogate)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_series(
             target,
-            _without_states(mesh, surrogate),
+            _without_fields(mesh, surrogate),
             longer.times[: history + count],
             _fields_of_steps(surrogate, graph, states, sums),
             longer.pos_t[:, : history + count].transpose(0, 1) if stepping.dim else None,
@@ -148,6 +160,28 @@ def _written(
         raise MeshError(f"{name}: {error}") from error
     outside = _outside(surrogate, view, graph)
     return Prediction(target, len(graph.pos), sums.mean(), outside, history + count)
+
+
+def _check_graph(surrogate: Surrogate, graph: Data, name: str) -> None:
+    """Refuse files that lack what a rollout begins with.
+
+    Raises:
+        MeshError: naming the fields.
+    """
+    stepping = _stepping(surrogate)
+    surrogate.signature.check_dim(graph.pos.shape[1], name)
+    if graph.get("states") is None:
+        fields = ", ".join(field.name for field in stepping.states)
+        raise MeshError(
+            f"{name}: lacks some of the fields {fields}, whose values at the first step a rollout"
+            " begins with; add them to the file"
+        )
+    if stepping.cond_t and graph.get("cond_t") is None:
+        fields = ", ".join(field.name for field in stepping.cond_t)
+        raise MeshError(
+            f"{name}: the model reads {fields} at each time, which mesh files do not hold; predict"
+            " a series of a store"
+        )
 
 
 def _fields_of_steps(
@@ -212,14 +246,13 @@ def _usual(there: int, history: int, horizon: int) -> int:
     return there - history if there > max(1, history) else max(1, horizon - history)
 
 
-def _without_states(mesh: Data, surrogate: Surrogate) -> Data:
-    """The mesh without the fields that are written for each step."""
-    names = {f.name for f in surrogate.signature.fields["y"]}
-    names |= {f"{name}{end}" for name in names for end in ("_predicted", "_error")}
+def _without_fields(mesh: Data, surrogate: Surrogate) -> Data:
+    """The mesh with the steady inputs alone: its other fields are those of the first step."""
+    kept = {f.name for f in _stepping(surrogate).x}
     bare = copy.copy(mesh)
     for table in ("point_data", "cell_data"):
         if bare.get(table):
-            bare[table] = {n: values for n, values in bare[table].items() if n not in names}
+            bare[table] = {n: values for n, values in bare[table].items() if n in kept}
     return bare
 
 

@@ -10,6 +10,7 @@ from lrsa_geo.data import (
     MeshStore,
     MismatchError,
     Ranges,
+    SeriesReading,
     Stepping,
     StepView,
     refuse_names_of_results,
@@ -104,7 +105,26 @@ class Signature:
             )
 
     def reader_of(self, step: int | None = None) -> GraphReader:
-        """Reads what the surrogate reads; at another time step if one is given."""
+        """Reads what the surrogate reads; at another time step if one is given.
+
+        That of a model of series reads series, with all targets of the files for states.
+        """
+        stepping = self.stepping
+        if stepping is not None:
+            how = self.reader.series or SeriesReading()
+            return replace(
+                self.reader,
+                inputs=(*stepping.x, *stepping.x_t),
+                targets=stepping.states,
+                cond=stepping.cond_t if how.cond_in_time else stepping.cond,
+                boundary=self.reader.boundary if self.num_markers or stepping.prescribed else "",
+                dim=0,
+                series=replace(
+                    how,
+                    changing=tuple(field.name for field in stepping.x_t),
+                    moves=stepping.dim > 0,
+                ),
+            )
         return replace(
             self.reader,
             inputs=self.fields.get("x", ()),

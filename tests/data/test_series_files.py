@@ -172,6 +172,40 @@ def test_parameters_of_numbered_files(tmp_path):
     assert [float(graph.cond) for graph in store] == [200, 400]
 
 
+def test_parameters_that_are_functions_of_time(tmp_path):
+    """Straight between the rows of the table, and refused beyond them."""
+    rows = ["file,time [s],inflow [m/s]", "case0,0,1", "case0,2,5", "case1,1,7", "case1,-1,3"]
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "case1,3,7"]) + "\n")
+    table = CondTable.read(tmp_path / "t.csv", in_time=True)
+    store = made(cases(tmp_path), tmp_path, table=table)
+    assert store.fields == {"states": STATES, "cond_t": (Field("inflow", "m/s"),)}
+    assert "cond" not in store.arrays
+    assert store[0].cond_t[:, 0].tolist() == [1, 1.5, 4, 5]
+    assert store[1].cond_t[:, 0].tolist() == [5, 5.5, 7, 7]
+    reader = GraphReader.from_dict(store.reader.to_dict())
+    file = cases(tmp_path)[1]
+    _, graph = reader.read_series(file, table.course(file))
+    assert torch.equal(graph.cond_t, store[1].cond_t)
+    with pytest.raises(
+        MeshError, match=r"inflow are functions of time; give a table with a column"
+    ):
+        reader.read_series(file, {"inflow": 1.0})
+    kilometres = CondTable.read(tmp_path / "t.csv", in_time=True).in_units(
+        (Field("inflow", "km/h"),)
+    )
+    assert kilometres.course(file).values[0] == pytest.approx((3 * 3.6,))
+    with pytest.raises(MeshError, match=r"t\.csv: its parameters are functions of time"):
+        collect(cases(tmp_path), tmp_path / "o.h5", targets=TARGETS, table=table)
+    pvd_of_vtu(tmp_path / "case1", [0, 1, 3.5])
+    with pytest.raises(MeshError, match=r"from time -1 to 3, and the series has a step at 3\.5"):
+        reader.read_series(file, table.course(file))
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "case1,1,2"]) + "\n")
+    with pytest.raises(ValueError, match=r"t\.csv: 'case1' has the time 1 twice"):
+        CondTable.read(tmp_path / "t.csv", in_time=True)
+    with pytest.raises(ValueError, match="is there twice"):
+        CondTable.read(tmp_path / "t.csv")
+
+
 def test_fields_of_cells_and_other_formats(tmp_path):
     """The cells of OpenFOAM are averaged at every step; EnSight has its own on nodes."""
     store = made([openfoam(tmp_path / "of", [0, 0.25, 1.5])], tmp_path, ["T"])
@@ -182,8 +216,8 @@ def test_fields_of_cells_and_other_formats(tmp_path):
 
 
 def test_the_first_state_of_a_new_case(tmp_path):
-    """Without truth a file without steps is the first step of a series."""
-    reader = made(cases(tmp_path), tmp_path).reader
+    """Without truth a file without steps is the first step of a series, whatever its time."""
+    reader = made(cases(tmp_path), tmp_path, from_time=0.2).reader
     series, graph = reader.read_series(vtu(tmp_path / "new.vtu", 3), truth=False)
     assert len(series) == 1
     assert torch.equal(graph.states, states([3]))

@@ -72,7 +72,8 @@ def pvtu(path, pieces):
 def ensight(folder, times):
     """A case of EnSight Gold: a tetrahedron with ``T``."""
     folder.mkdir(parents=True, exist_ok=True)
-    listed = " ".join(map(str, times))
+    rows = [times[i : i + 5] for i in range(0, len(times), 5)]  # lines of up to 79 letters
+    listed = "\n".join(" ".join(f"{time:.6g}" for time in row) for row in rows)
     (folder / "a.case").write_text(
         "FORMAT\ntype: ensight gold\nGEOMETRY\nmodel: a.geo\nVARIABLE\n"
         f"scalar per node: 1 T T**.scl\nTIME\ntime set: 1\nnumber of steps: {len(times)}\n"

@@ -41,28 +41,32 @@ def check(path: Path) -> None:
         fields = [f"{a.get('Center')} {a.get('Name')}" for a in grid.findall("Attribute")]
         check_names(path, "fields", fields)
     _refuse_what_is_not_read(path, tree.getroot())
+    files: dict[Path, list[str]] = {}  # a series names one of them for each of its arrays
     for item in tree.iter("DataItem"):
         text = (item.text or "").strip()
         kind = item.get("Format")
         if kind in ("HDF", "Binary"):
-            file = path.resolve().parent / text.split(":")[0]
-            with referred_by(path):
-                check_file(file)
-                if kind == "HDF":
-                    check_hdf5(file)
-                    _check_array(file, text.partition(":")[2])
+            arrays = files.setdefault(path.resolve().parent / text.split(":")[0], [])
+            arrays += [text.partition(":")[2]] if kind == "HDF" else []
         elif kind == "XML" and item.get("Dimensions"):
             values = int(np.prod([float(n) for n in item.get("Dimensions", "").split()]))
             check_counts(path, [("values in a DataItem", values)])
+    for file, arrays in files.items():
+        with referred_by(path):
+            check_file(file)
+            if arrays:
+                check_hdf5(file)
+                _check_arrays(file, arrays)
 
 
-def _check_array(path: Path, name: str) -> None:
+def _check_arrays(path: Path, names: list[str]) -> None:
     with h5py.File(path, "r") as file:
-        if name not in file:
-            raise MeshError(
-                f"{path}: has no array '{name}'; it is of another run or damaged: copy both files"
-                " again"
-            )
+        for name in names:
+            if name not in file:
+                raise MeshError(
+                    f"{path}: has no array '{name}'; it is of another run or damaged: copy both"
+                    " files again"
+                )
 
 
 def _refuse_what_is_not_read(path: Path, root: Element) -> None:
