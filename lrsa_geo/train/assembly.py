@@ -66,14 +66,19 @@ def assemble(config: TrainConfig, store: MeshStore, kept: dict[str, Any] | None 
     )
 
 
-def matched(store: MeshStore, signature: Signature) -> MeshStore:
+def matched(store: MeshStore, signature: Signature, *, truth: bool = True) -> MeshStore:
     """A store as a model reads it: its columns, and where it steps, the examples of its steps.
+
+    Args:
+        store: graphs, or series.
+        signature: what the model reads and predicts.
+        truth: demand the targets; states are read in any case.
 
     Raises:
         MismatchError: the store lacks a field.
     """
     if signature.stepping is None:
-        return match_store(store, signature.fields)
+        return match_store(store, signature.fields, truth=truth)
     return StepView(match_series(store, signature.stepping), signature.stepping)
 
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import CondTable, MeshStore, MismatchError, match_store
+from lrsa_geo.data import CondTable, MeshStore, MismatchError
 from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh import MeshError, with_edges
 from lrsa_geo.nn import why_not
+from lrsa_geo.train.assembly import matched
 from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.results import check_outputs, is_one_file, output_files, write_result
 from lrsa_geo.train.run import Run
@@ -125,14 +126,17 @@ class Prediction:
 def graph_for(surrogate: Surrogate, store: MeshStore, number: int) -> Data:
     """A graph of a store, with the columns that a surrogate reads, in its units.
 
+    For a model of series the store is one of examples: each step of each series is a graph.
+
     Raises:
         ValueError: there is no such graph; the store lacks a field, or has another dimension.
     """
+    store = matched(store, surrogate.signature, truth=False)
     if not 0 <= number < len(store):
         raise ValueError(
             f"{store.path} has the graphs 0 to {len(store) - 1}, asked for is {number}"
         )
-    data = match_store(store, surrogate.signature.fields, truth=False)[number]
+    data = store[number]
     surrogate.signature.check_dim(data.pos.shape[1], store.path)
     return data
 
