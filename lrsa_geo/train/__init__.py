@@ -33,7 +33,7 @@ from lrsa_geo.train.predict_series import predict_series, predict_series_graph
 from lrsa_geo.train.processes import followed_folder
 from lrsa_geo.train.records import write_json
 from lrsa_geo.train.results import result_fields
-from lrsa_geo.train.rollout import rollout, rollout_of_series
+from lrsa_geo.train.rollout import rollout, rollout_of_series, rollout_of_several
 from lrsa_geo.train.run import Interrupted, Run
 from lrsa_geo.train.series import SeriesDataModule, SeriesModule
 from lrsa_geo.train.signature import Signature
@@ -86,6 +86,7 @@ __all__ = [
     "result_fields",
     "rollout",
     "rollout_of_series",
+    "rollout_of_several",
     "save_config",
     "train",
     "training_graphs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -109,25 +109,38 @@ def rollout_of_series(
             series does not have.
     """
     end = int(view.series.num_steps[series])
-    device = next(surrogate.parameters()).device
     if start + steps > end and (view.stepping.dim or not view.stepping.steps):
         raise ValueError(
             f"{view.path}: series {series} has {end} times, asked for are steps {start} to"
             f" {start + steps - 1}"
         )
-    if not view.stepping.steps:
-        yield from _at_times(surrogate, view, series, range(start, start + steps))
-        return
-    first = view[view.example(series, start)].to(device)
+    if view.stepping.steps:
+        return rollout_of_several(surrogate, view, [series], start, steps)
+    return _at_times(surrogate, view, series, range(start, start + steps))
+
+
+def rollout_of_several(
+    surrogate: Surrogate, view: StepView, series: Sequence[int], start: int, steps: int
+) -> Iterator[Tensor]:
+    """Predicted states of several series side by side, ``[R, K]``, one after the other.
+
+    Arguments as of :func:`rollout_of_series`, for a model of the mode "step".
+    """
+    device = next(surrogate.parameters()).device
+    examples = [view[view.example(number, start)] for number in series]
+    ends = view.series.num_steps[list(series)].tolist()
 
     def future() -> Iterator[Known]:
-        last = held(view.stepping, first)
+        last = [held(view.stepping, example) for example in examples]
         for step in range(start + 1, start + steps):
-            if step < end:
-                last = _to(known_of(view, series, step), device)
-            yield last
+            last = [
+                known_of(view, number, step) if step < end else before
+                for number, end, before in zip(series, ends, last, strict=True)
+            ]
+            yield _joined(last, device)
 
-    yield from rollout(surrogate, first, future())
+    first = examples[0] if len(examples) == 1 else Batch.from_data_list(examples)
+    return rollout(surrogate, first.to(device), future())
 
 
 def _at_times(
@@ -148,6 +161,11 @@ def _at_times(
             yield surrogate(data)
 
 
-def _to(known: Known, device: torch.device) -> Known:
-    given = None if known.given is None else known.given.to(device)
-    return Known(known.x_t.to(device), known.cond_t.to(device), given)
+def _joined(known: Sequence[Known], device: torch.device) -> Known:
+    """What is known of several series, for a batch of them."""
+    given = [of_series.given for of_series in known if of_series.given is not None]
+    return Known(
+        torch.cat([of_series.x_t for of_series in known]).to(device),
+        torch.cat([of_series.cond_t for of_series in known]).to(device),
+        torch.cat(given).to(device) if given else None,
+    )

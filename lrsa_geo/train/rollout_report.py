@@ -14,12 +14,13 @@ from torch_geometric.data import Batch, Data
 from lrsa_geo.data import StepView
 from lrsa_geo.mesh import MeshData, column_slices, with_edges
 from lrsa_geo.train.objective import Objective
-from lrsa_geo.train.rollout import rollout_of_series
+from lrsa_geo.train.rollout import rollout_of_series, rollout_of_several
 from lrsa_geo.train.surrogate import Surrogate
 
 LONGER = 5  # times the longest series of the training, for which a rollout is to stay stable
 BLOWN_UP = 10.0  # times the size in training, beyond which it is not
-MAX_STABILITY = 20  # series that are rolled out so far
+MAX_STABILITY = 20  # series that are rolled out so far, of about so many nodes at a time
+MAX_NODES = 8192
 
 
 @dataclass(frozen=True)
@@ -125,24 +126,51 @@ def _energy(states: Tensor, weight: Tensor, objective: Objective) -> Tensor:
 
 
 def stable_steps(
-    surrogate: Surrogate, view: StepView, series: int, objective: Objective, start: int
-) -> int | None:
-    """Steps that a rollout stays finite and of the size of the training, of LONGER horizons.
+    surrogate: Surrogate, view: StepView, series: Sequence[int], objective: Objective, start: int
+) -> list[int]:
+    """Steps, of LONGER horizons, that the rollout of each series stays of the size of the training.
 
-    What is known beforehand stays as it was last; None where it cannot, see
+    What is known beforehand stays as it was last. Empty where it cannot, see
     :func:`rollout_of_series`.
     """
     if not view.stepping.steps or view.stepping.dim:
-        return None
+        return []
+    found: list[int] = []
+    for group in _groups(view, series):
+        found += _stable_steps(surrogate, view, group, objective, start)
+    return found
+
+
+def _stable_steps(
+    surrogate: Surrogate, view: StepView, series: Sequence[int], objective: Objective, start: int
+) -> list[int]:
     steps = LONGER * view.stepping.horizon
     limit = BLOWN_UP * objective.normalizer.y_rms.cpu()
     columns = list(column_slices(objective.fields).values())
-    for done, states in enumerate(rollout_of_series(surrogate, view, series, start, steps)):
-        squares = [states[:, c].cpu().square().sum(1).mean() for c in columns]
-        rms = torch.stack(squares).sqrt()
-        if not (rms <= limit).all():
-            return done
-    return steps
+    sizes = view.series.num_nodes[list(series)].tolist()
+    stable = [steps] * len(series)
+    states_of = rollout_of_several(surrogate, view, series, start, steps)
+    for done, states in enumerate(states_of):
+        for number, part in enumerate(states.cpu().split(sizes)):
+            rms = torch.stack([part[:, c].square().sum(1).mean() for c in columns]).sqrt()
+            if not (rms <= limit).all():  # NaN is not, either
+                stable[number] = min(stable[number], done)
+        if max(stable) <= done:
+            break
+    return stable
+
+
+def _groups(view: StepView, series: Sequence[int]) -> list[list[int]]:
+    """Series that are rolled out side by side, of about so many nodes."""
+    groups: list[list[int]] = []
+    nodes = MAX_NODES
+    for number in series:
+        if nodes >= MAX_NODES:
+            groups.append([])
+            nodes = 0
+        groups[-1].append(number)
+        nodes += int(view.series.num_nodes[number])
+    return groups
 
 
 def rollout_report(
@@ -175,9 +203,7 @@ def rollout_report(
             "worst": float(np.max(errors)),
             "per_mesh": [float(f"{e:.6g}") for e in errors],
         }
-    some = list(graphs)[:MAX_STABILITY]
-    stable = [stable_steps(surrogate, view, series, objective, start) for series in some]
-    known = [steps for steps in stable if steps is not None]
+    known = stable_steps(surrogate, view, graphs[:MAX_STABILITY], objective, start)
     wanted = LONGER * view.stepping.horizon
     report = {
         "first_step": start,

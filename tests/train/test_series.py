@@ -26,8 +26,10 @@ from lrsa_geo.train import (
     evaluate,
     load_surrogate,
     rollout_of_series,
+    rollout_of_several,
     train,
 )
+from lrsa_geo.train.rollout_report import stable_steps
 
 SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
 
@@ -166,6 +168,28 @@ def test_a_rollout_is_step_after_step(store) -> None:
         expected = module.surrogate(example)
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
         before = torch.stack([before[:, 1], expected], 1)
+
+
+def test_series_side_by_side_are_as_each_alone(store) -> None:
+    module, _ = module_and_batch(store, history=2, prescribed={"u": [1]})
+    view = StepView(store, module.stepping)
+    together = list(rollout_of_several(module.surrogate, view, [3, 20, 7], 2, 9))
+    sizes = [len(store[number].pos) for number in (3, 20, 7)]
+    for place, number in enumerate((3, 20, 7)):
+        alone = rollout_of_series(module.surrogate, view, number, 2, 9)
+        for states, both in zip(alone, together, strict=True):
+            torch.testing.assert_close(both.split(sizes)[place], states, atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_that_runs_away_is_found_out(store) -> None:
+    module, _ = module_and_batch(store)
+    view, objective = StepView(store, module.stepping), module.objective
+    steps = 5 * module.stepping.horizon
+    module.surrogate.operator = Still(module.surrogate)
+    assert stable_steps(module.surrogate, view, [1, 2, 20], objective, 2) == [steps] * 3
+    module.surrogate.operator.shift = module.surrogate.operator.shift + 1e4
+    found = stable_steps(module.surrogate, view, [1, 2, 20], objective, 2)
+    assert all(count < 5 for count in found)
 
 
 def test_the_curriculum_takes_one_number_of_steps_after_the_other(store) -> None:
