@@ -14,8 +14,9 @@ from torch_geometric.data import Data
 
 from lrsa_geo.mesh.fields import Field, Fields, column_slices, total_width
 
-TIME_STEP = Field("time_step", "s")
-TIME = Field("time", "s")
+# In whatever unit the times and the positions of the series have.
+TIME_STEP = Field("time_step")
+TIME = Field("time")
 MOTION = "mesh_motion"
 
 
@@ -136,7 +137,7 @@ class Stepping:
         """Inputs of time, with the motion of the mesh over a step."""
         axes = ("x", "y", "z")[: self.dim]
         moves = self.dim > 0 and self.steps
-        return (*self.x_t, *((Field(MOTION, "m", axes),) if moves else ()))
+        return (*self.x_t, *((Field(MOTION, components=axes),) if moves else ()))
 
     @cached_property
     def known_cond(self) -> Fields:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import Known, SeriesConfig, StepView, StoreDataset, stepping_of
+from lrsa_geo.data import Known, MeshStore, SeriesConfig, StepView, StoreDataset, stepping_of
 from lrsa_geo.mesh import total_width
 from lrsa_geo.train.config import OptimConfig
 from lrsa_geo.train.datamodule import Part, StoreDataModule
@@ -24,7 +24,7 @@ MAX_STATISTICS = 4096  # examples that the normalisation is taken from, and thos
 MAX_VALIDATION = 512
 
 
-def view_of(store: Any, config: SeriesConfig, series: Sequence[int]) -> StepView:
+def view_of(store: MeshStore, config: SeriesConfig, series: Sequence[int]) -> StepView:
     """The series of a store as examples of one step, as a configuration has them."""
     return StepView(store, stepping_of(store, config, series))
 
