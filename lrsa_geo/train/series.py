@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -30,9 +31,15 @@ def view_of(store: MeshStore, config: SeriesConfig, series: Sequence[int]) -> St
 
 
 def some_examples(view: StepView, series: Sequence[int], most: int) -> list[int]:
-    """Evenly chosen examples of some series, at most about so many."""
+    """Examples of some series, at most so many: drawn, always the same ones, in order.
+
+    Every so manieth one could be the same step of each series.
+    """
     examples = view.examples_of(series)
-    return examples[:: math.ceil(len(examples) / most)] if examples else []
+    if len(examples) <= most:
+        return examples
+    drawn = np.random.default_rng(0).choice(len(examples), most, replace=False)
+    return [examples[number] for number in sorted(drawn.tolist())]
 
 
 class SeriesDataModule(StoreDataModule):

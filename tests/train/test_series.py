@@ -30,6 +30,7 @@ from lrsa_geo.train import (
     train,
 )
 from lrsa_geo.train.rollout_report import stable_steps
+from lrsa_geo.train.series import some_examples
 
 SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
 
@@ -253,6 +254,14 @@ def test_series_are_split_as_wholes(store) -> None:
         for part in ("train", "val", "test")
     }
     assert seen == {"train": set(range(18)), "val": {18, 19}, "test": {20, 21, 22, 23}}
+
+
+def test_examples_that_stand_for_all_are_of_all_steps(store) -> None:
+    view = StepView(store, stepping_of(store, SeriesConfig(), range(24)))
+    some = some_examples(view, range(24), 24)  # one in seven, and a series has seven
+    assert len(some) == len(set(some)) == 24
+    assert len({view.place(example)[1] for example in some}) > 3
+    assert some_examples(view, range(24), 24) == some == sorted(some)
 
 
 def test_features_cannot_be_left_out(store) -> None:
