@@ -22,7 +22,8 @@ class StoreDataset(Dataset):
     """Graphs of a :class:`MeshStore` for PyG's ``DataLoader``, with transforms.
 
     Slices, index lists and masks give parts of it, as of any PyG data set. A graph carries its
-    number in the store as ``graph``. It can be handed to worker processes.
+    number in the store as ``graph``, a step of a series that of the series. It can be handed to
+    worker processes.
 
     Args:
         store: the graphs.
@@ -105,7 +106,7 @@ class StoreDataset(Dataset):
             data.num_nodes = self._sizes[index]
         if self._makes_edges:
             data.edge_index = self._edges_of(index)
-        data.graph = index
+        data.graph = self.store.mesh_number(index)
         return data
 
     def _edges_of(self, index: int) -> Tensor:

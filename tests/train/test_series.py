@@ -14,6 +14,7 @@ from lrsa_geo.mesh import Field, MeshData
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
+    NonFiniteLossError,
     ObjectiveConfig,
     OptimConfig,
     SeriesDataModule,
@@ -281,3 +282,11 @@ def test_statistics_are_those_of_the_changes(store) -> None:
     states = torch.cat([store[g].states[:, 1:].flatten() for g in range(18)])
     assert len(view) == 24 * 7
     torch.testing.assert_close(module.surrogate.normalizer.y_rms[0], states.square().mean().sqrt())
+
+
+def test_a_state_that_is_none_is_found_by_its_series(tmp_path: Path) -> None:
+    graphs = [decaying(seed) for seed in range(24)]
+    graphs[5].states[3, 4] = torch.nan
+    store = MeshStore.write(tmp_path / "nan.h5", graphs, {"states": (Field("u"),)})
+    with pytest.raises(NonFiniteLossError, match=r"graphs \[.*\b5\b.*\] of the store"):
+        train(config_of(store), tmp_path / "run")
