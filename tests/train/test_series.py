@@ -290,3 +290,27 @@ def test_a_state_that_is_none_is_found_by_its_series(tmp_path: Path) -> None:
     store = MeshStore.write(tmp_path / "nan.h5", graphs, {"states": (Field("u"),)})
     with pytest.raises(NonFiniteLossError, match=r"graphs \[.*\b5\b.*\] of the store"):
         train(config_of(store), tmp_path / "run")
+
+
+def test_drawn_nodes_and_mirror_images_keep_all_steps_together(store) -> None:
+    config = config_of(store, unroll=3, prescribed={"u": [1]})
+    config.data.nodes_per_graph = 10
+    config.data.augment = [{"name": "Mirror", "planes": {"x": 0.5}}]
+    parts = assemble(config, store)
+    dataset = parts.loaders.dataset("train")
+    half = len(dataset) // 2
+    for number in (3, half + 3):
+        example = dataset[number]
+        graph = store[example.graph]
+        pos = example.pos.clone()
+        if number >= half:
+            pos[:, 0] = 1 - pos[:, 0]
+        rows = torch.cdist(pos, graph.pos).argmin(1)
+        _, step = dataset.store.place(dataset.graphs[number % half])
+        assert len(pos) == 10
+        torch.testing.assert_close(example.y, graph.states[rows, step])
+        torch.testing.assert_close(example.later, graph.states[rows, step + 1 : step + 3, 0])
+        held = graph.boundary[rows] == 1
+        assert torch.equal(example.given.isnan()[:, 0], ~held)
+    batch = next(iter(parts.loaders.train_dataloader()))
+    assert torch.isfinite(parts.module.loss(batch))
