@@ -146,14 +146,15 @@ class _Mesh:
         return lifted
 
     def _centre(self) -> Tensor:
-        """sum_i w_i p_i / sum_i w_i, as the model has it."""
+        """sum_i w_i p_i / sum_i w_i, as the model has it; with equal weights if all are 0."""
+        measure = self.measure if self.measure is not None and bool(self.measure.any()) else None
         total = self.pos.new_zeros(self.pos.shape[1] + 1, dtype=torch.float64)
         for rows in self.chunks():
             pos = self.pos[rows].double()
-            weight = torch.ones(len(pos)) if self.measure is None else self.measure[rows]
+            weight = torch.ones(len(pos)) if measure is None else measure[rows]
             weight = weight.to(pos)[:, None]
             total += torch.cat([weight * pos, weight], dim=1).sum(0)
-        return (total[:-1] / total[-1].clamp(min=torch.finfo(torch.float64).tiny)).to(self.pos)
+        return (total[:-1] / total[-1]).to(self.pos)
 
 
 class _Halo:

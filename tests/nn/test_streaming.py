@@ -49,7 +49,7 @@ def test_every_mixer_of_low_rank_streams(mixer: str, dtype: torch.dtype) -> None
     assert_streams(model_of(mixer=mixer), given, 17, measure=given["measure"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     nodes=st.integers(1, 60),
     chunk=st.integers(1, 80),
@@ -64,6 +64,13 @@ def test_any_chunks_give_the_same(nodes, chunk, weighed, conditioned, relative, 
     more = {"measure": given["measure"]} if weighed else {}
     more |= {"cond": torch.tensor([[0.3, -2.0]], dtype=torch.float64)} if conditioned else {}
     assert_streams(model, given, chunk, **more)
+
+
+@pytest.mark.parametrize("mixer", LOW_RANK)
+def test_nodes_without_any_mass_have_the_same_fields(mixer: str) -> None:
+    given = case(23)
+    model = model_of(mixer=mixer, relative_positions=True)
+    assert_streams(model, given, 5, measure=torch.zeros(23, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("mixer", ["lrsa", "none"])
