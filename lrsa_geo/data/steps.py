@@ -113,6 +113,14 @@ class StepView(MeshStore):
         """Number of the example of a series in which ``step`` is predicted."""
         return int(self._first[series]) + step - self.stepping.history
 
+    def known(self, series: int, step: int) -> Known:
+        """What a series says beforehand of the step that ends at ``step``."""
+        arrays = ["boundary"] if self.stepping.prescribed else []
+        wanted = [a for a in _SERIES if a in self.series.arrays]
+        first = step - self.stepping.steps  # a step has a beginning, a time has none
+        steps = self.series.window(series, first, step + 1, wanted)
+        return self._known(self.series.arrays_of(series, arrays), steps, step - first)
+
     def __getitem__(self, index: int) -> MeshData:
         number = range(len(self))[index]
         data = MeshData().update(self._read(number, self.arrays))
@@ -222,7 +230,7 @@ def stepping_of(store: MeshStore, config: SeriesConfig, series: Sequence[int]) -
         x_t=store.fields.get("x_t", ()),
         cond=store.fields.get("cond", ()),
         cond_t=store.fields.get("cond_t", ()),
-        dim=store[series[0]].pos.shape[1] if "pos_t" in store.arrays else 0,
+        dim=_dim(store, series[0]) if "pos_t" in store.arrays else 0,
         mode=config.mode,
         history=config.history,
         residual=config.residual,
@@ -231,6 +239,10 @@ def stepping_of(store: MeshStore, config: SeriesConfig, series: Sequence[int]) -
         time_step=float(steps.median()) if same else None,
         horizon=max(len(of_series) for of_series in times),
     )
+
+
+def _dim(store: MeshStore, series: int) -> int:
+    return store.arrays_of(series, ["pos"])["pos"].shape[1]
 
 
 def match_series(store: MeshStore, stepping: Stepping) -> MeshStore:

@@ -160,10 +160,7 @@ class GeometryOperator(nn.Module):
         nodes, edges = layout.nodes, layout.edges
         if self.relative_positions:
             pos = self._from_centre(pos, nodes)
-        features = self.encode(pos)
-        if x is not None:
-            features = torch.cat([x, features], dim=1)
-        h = self.lift(nodes.pack(features))
+        h = self.lift(nodes.pack(self.features(x, pos)))
         packed_pos = nodes.pack(pos)
         edges = edges.at(packed_pos) if self.has_local and edges is not None else None
         modulations: Sequence[Tensor | None] = [None] * (len(self.blocks) + 1)
@@ -178,6 +175,11 @@ class GeometryOperator(nn.Module):
         if modulations[-1] is not None:
             h = modulate(h, modulations[-1][nodes.graph])
         return nodes.unpack(self.project(h))
+
+    def features(self, x: Tensor | None, pos: Tensor) -> Tensor:
+        """What the first layer reads of each node, ``[R, F + encoding]``."""
+        encoded: Tensor = self.encode(pos)
+        return encoded if x is None else torch.cat([x, encoded], dim=1)
 
     def _check(self, x: Tensor | None, pos: Tensor) -> None:
         if pos.dim() != 2 or pos.shape[1] != self.pos_dim:

@@ -139,10 +139,9 @@ class _Mesh:
     def lifted(self, rows: slice) -> Tensor:
         """Features of a chunk that the first block reads."""
         pos = self.pos[rows]
-        features = self.model.encode(pos if self.centre is None else pos - self.centre)
-        if self.x is not None:
-            features = torch.cat([self.x[rows], features], dim=1)
-        lifted: Tensor = self.model.lift(features)
+        pos = pos if self.centre is None else pos - self.centre
+        x = None if self.x is None else self.x[rows]
+        lifted: Tensor = self.model.lift(self.model.features(x, pos))
         return lifted
 
     def _centre(self) -> Tensor:
@@ -233,9 +232,7 @@ class _Step:
             for rows in self.mesh.chunks()
         )
         z = mixer.latents_of(reduce(add, summaries))
-        if self.modulation is not None:
-            z = modulate(z, self.modulation[:, None])
-        return mixer.process(z)
+        return mixer.process(mixer.conditioned(z, self.modulation))
 
 
 def _nobody(rows: int) -> None:

@@ -131,7 +131,12 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
 
 
 def three_in_a_row(figure: Figure, rows: int, like: Data) -> np.ndarray:
-    """Axes ``[rows, 3]`` for graphs like this one: 3-D ones if no picture of it can be taken."""
+    """Axes ``[rows, 3]``, see :func:`axes_for`."""
+    return axes_for(figure, rows, 3, like)
+
+
+def axes_for(figure: Figure, rows: int, columns: int, like: Data) -> np.ndarray:
+    """Axes for graphs like this one: 3-D ones if no picture of it can be taken."""
     needs_space = like.pos.shape[1] == 3 and not can_take_pictures()
     kind = {"projection": "3d"} if needs_space else {}
-    return figure.subplots(rows, 3, squeeze=False, subplot_kw=kind)
+    return figure.subplots(rows, columns, squeeze=False, subplot_kw=kind)

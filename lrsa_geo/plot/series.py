@@ -13,8 +13,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field
-from lrsa_geo.plot.fields import draw_field
-from lrsa_geo.plot.solids import can_take_pictures
+from lrsa_geo.plot.fields import axes_for, draw_field
 from lrsa_geo.plot.style import readable, save, shown_values
 
 ROWS = ("truth", "prediction", "error")
@@ -65,14 +64,14 @@ def film_strip(
         path: PNG file.
         frames: times that are shown.
     """
-    chosen = np.unique(np.linspace(0, len(times) - 1, frames).round().astype(int))
+    chosen = _evenly(len(times), frames)
     height = _height(data)
     is_long = height < LONG
     width = 4.0 if is_long else 2.7
     shape = (len(chosen), 3) if is_long else (3, len(chosen))
     size = (width * shape[1], shape[0] * (width * height + 0.3) + 0.8)
     figure = Figure(layout="constrained", figsize=size)
-    grid = _axes(figure, *shape, data)
+    grid = axes_for(figure, *shape, data)
     grid = grid.T if is_long else grid  # [what, time]
     styles = _styles(field, truth[chosen], prediction[chosen])
     for row, (what, style) in enumerate(zip(ROWS, styles, strict=True)):
@@ -108,10 +107,10 @@ def movie(
         path: GIF file.
         most: pictures in it, evenly chosen.
     """
-    chosen = np.unique(np.linspace(0, len(times) - 1, min(most, len(times))).round().astype(int))
+    chosen = _evenly(len(times), most)
     styles = _styles(field, truth, prediction)
     figure = Figure(layout="constrained", figsize=(9, max(2.2, 4.2 * _height(data)) + 0.5))
-    axes = _axes(figure, 1, 2, data)[0]
+    axes = axes_for(figure, 1, 2, data)[0]
 
     def draw(step: int) -> list[Any]:
         for ax, values, what in zip(
@@ -128,7 +127,7 @@ def movie(
         shrink=0.8,
     )
     bar.set_label(readable(field.name, field))
-    animation = FuncAnimation(figure, draw, frames=[int(step) for step in chosen])
+    animation = FuncAnimation(figure, draw, frames=chosen)
     with atomic_path(path) as temporary:
         animation.save(temporary, PillowWriter(fps=max(4, len(chosen) // 5)), dpi=80)
 
@@ -160,7 +159,7 @@ def _height(data: Data) -> float:
     return float(np.clip(height / max(width, 1e-30), 0.25, 1.5))
 
 
-def _axes(figure: Figure, rows: int, columns: int, data: Data) -> np.ndarray:
-    needs_space = data.pos.shape[1] == 3 and not can_take_pictures()
-    kind = {"projection": "3d"} if needs_space else {}
-    return figure.subplots(rows, columns, squeeze=False, subplot_kw=kind)
+def _evenly(count: int, most: int) -> list[int]:
+    """Numbers of at most so many of ``count`` steps, the first and the last among them."""
+    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
+    return [int(step) for step in np.unique(chosen)]

@@ -100,6 +100,10 @@ class StoreDataModule(lightning.LightningDataModule):
         transform = self._augmentation(self.store) if part == "train" else None
         return self._dataset(self.store, getattr(self.split, part), self.arrays, transform)
 
+    def samples(self, part: Part) -> StoreDataset:
+        """One graph for each number of the split, in its order."""
+        return self.dataset(part)
+
     def _augmentation(self, store: MeshStore) -> BaseTransform | None:
         """What the configuration does to the training graphs of a store."""
         steps = list(self.config.augment)

@@ -26,7 +26,7 @@ from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.pictures import draw_rollouts, draw_test
 from lrsa_geo.train.predict import load_surrogate
 from lrsa_geo.train.quantities import engineering_report
-from lrsa_geo.train.records import write_json
+from lrsa_geo.train.records import summary_of, write_json
 from lrsa_geo.train.rollout_report import roll_out, rollout_report
 from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
@@ -110,7 +110,7 @@ def _test_graphs(
     seconds = time.monotonic() - started
     by_field = {f.name: errors[:, i].numpy() for i, f in enumerate(objective.fields)}
     figures = {
-        "test": {name: _summary(error) for name, error in by_field.items() if graphs},
+        "test": {name: summary_of(error) for name, error in by_field.items() if graphs},
         **engineering_report(store, graphs, predictions, objective, config.recipe, config.surface),
         **_worth(surrogate, store, loaders, objective, predictions),
         "seconds": {"test": seconds},
@@ -175,17 +175,6 @@ def _outside(
         name: ranges.outside(Data(**store.arrays_of(graph, read))) for name, graph in graphs.items()
     }
     return {name: found for name, found in clauses.items() if found}
-
-
-def _summary(errors: np.ndarray) -> dict[str, Any]:
-    """Figures of a field's errors; graphs without a truth have NaN and do not count."""
-    known = errors[~np.isnan(errors)] if np.isfinite(errors).any() else errors
-    return {
-        "mean": float(known.mean()),
-        "median": float(np.median(known)),
-        "worst": float(known.max()),
-        "per_mesh": [float(f"{e:.6g}") for e in errors],
-    }
 
 
 def _test(

@@ -215,11 +215,7 @@ def predict_files(
             surrogate.signature.check_dim(data.pos.shape[1], file)
             guess = _predicted(surrogate, data, file)
         except Exception as error:  # whatever is wrong with a file
-            if not skip_bad:
-                if isinstance(error, MeshError | MismatchError):
-                    raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
-                raise
-            print(f"left out: {_with_name(error, file)}", file=sys.stderr)
+            leave_out(error, file, skip_bad)
             continue
         yield _written(surrogate, data, mesh, guess, target)
 
@@ -234,9 +230,22 @@ def _predicted(surrogate: Surrogate, data: Data, file: str) -> Tensor:
         raise MeshError(f"{file}: {error}{hint}") from error
 
 
-def _with_name(error: Exception, file: str) -> str:
+def leave_out(error: Exception, file: str, skip_bad: bool) -> None:
+    """Say that a file is left out, or raise its error where none may be."""
+    if not skip_bad:
+        if isinstance(error, MeshError | MismatchError):
+            raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
+        raise error
     text = str(error) or type(error).__name__
-    return text if file in text else f"{file}: {type(error).__name__}: {text}"
+    named = text if file in text else f"{file}: {type(error).__name__}: {text}"
+    print(f"left out: {named}", file=sys.stderr)
+
+
+def errors_of_one(surrogate: Surrogate, guess: Tensor, truth: Tensor) -> Tensor:
+    """Relative L2 of each field of one graph, against its size in training where it is zero."""
+    graph = torch.zeros(len(truth), dtype=torch.long)
+    fields, rms = surrogate.signature.fields["y"], surrogate.normalizer.y_rms
+    return relative_l2(guess, truth, graph, 1, fields, rms=rms)[0]
 
 
 def _written(
@@ -247,8 +256,7 @@ def _written(
     outside = [] if ranges is None else ranges.outside(data)
     if data.get("y") is None:
         return Prediction(output, len(data.pos), outside=outside)
+    errors = errors_of_one(surrogate, guess, data.y)
     fields = surrogate.signature.fields["y"]
-    graph = torch.zeros(len(data.pos), dtype=torch.long)
-    errors = relative_l2(guess, data.y, graph, 1, fields, rms=surrogate.normalizer.y_rms)[0]
     by_name = {f.name: float(e) for f, e in zip(fields, errors, strict=True)}
     return Prediction(output, len(data.pos), by_name, outside)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -16,16 +15,13 @@ from lrsa_geo.data import (
     CondTable,
     Course,
     MeshStore,
-    MismatchError,
     OneSeries,
-    Stepping,
     StepView,
     lengthened,
     match_series,
 )
 from lrsa_geo.mesh import MeshError, column_slices, series_files, write_series
-from lrsa_geo.train.objective import relative_l2
-from lrsa_geo.train.predict import Prediction
+from lrsa_geo.train.predict import Prediction, errors_of_one, leave_out
 from lrsa_geo.train.results import check_outputs, output_files
 from lrsa_geo.train.rollout import rollout_of_series
 from lrsa_geo.train.surrogate import Surrogate
@@ -58,7 +54,7 @@ def predict_series_graph(
     """
     if not 0 <= number < len(store):
         raise ValueError(f"{store.path} has the series 0 to {len(store) - 1}, asked for {number}")
-    matched = match_series(store, _stepping(surrogate))
+    matched = match_series(store, surrogate.signature.of_series)
     graph = matched[number]
     surrogate.signature.check_dim(graph.pos.shape[1], store.path)
     name = f"{Path(store.path).stem}-{number}.pvd"
@@ -116,12 +112,7 @@ def predict_series(
             mesh = reader.prepared(meshes.first, name)
             result = _written(surrogate, graph, mesh, name, target, steps, cond)
         except Exception as error:  # whatever is wrong with a file
-            if not skip_bad:
-                if isinstance(error, MeshError | MismatchError):
-                    raise MeshError(f"{error} (--skip-bad leaves such files out)") from error
-                raise
-            text = str(error) or type(error).__name__
-            print(f"left out: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
+            leave_out(error, name, skip_bad)
             continue
         yield result
 
@@ -136,7 +127,7 @@ def _written(
     cond: Mapping[str, float] | Course | None = None,
 ) -> Prediction:
     """Roll out and write; parameters that are functions of time are known beyond the file's end."""
-    stepping = _stepping(surrogate)
+    stepping = surrogate.signature.of_series
     history, there = stepping.history, len(graph.times)
     count = steps if steps is not None else _usual(there, history, stepping.horizon)
     try:
@@ -168,7 +159,7 @@ def _check_graph(surrogate: Surrogate, graph: Data, name: str) -> None:
     Raises:
         MeshError: naming the fields.
     """
-    stepping = _stepping(surrogate)
+    stepping = surrogate.signature.of_series
     surrogate.signature.check_dim(graph.pos.shape[1], name)
     if graph.get("states") is None:
         fields = ", ".join(field.name for field in stepping.states)
@@ -189,7 +180,7 @@ def _fields_of_steps(
 ) -> Iterator[dict[str, Tensor]]:
     """Named node fields of each step: first the states that were read, then those predicted."""
     slices = column_slices(surrogate.signature.fields["y"])
-    history, there = _stepping(surrogate).history, len(graph.times)
+    history, there = surrogate.signature.of_series.history, len(graph.times)
     has_truth = there > max(1, history)
     first = (graph.states[:, step] for step in range(history))
     for step, guess in enumerate(chain(first, states)):
@@ -213,9 +204,7 @@ class _Errors:
         self._errors: list[Tensor] = []
 
     def add(self, guess: Tensor, truth: Tensor) -> None:
-        graph = torch.zeros(len(guess), dtype=torch.long)
-        fields, rms = self._surrogate.signature.fields["y"], self._surrogate.normalizer.y_rms
-        self._errors.append(relative_l2(guess, truth, graph, 1, fields, rms=rms)[0])
+        self._errors.append(errors_of_one(self._surrogate, guess, truth))
 
     def mean(self) -> dict[str, float]:
         """By the names of the fields; empty where there was no truth."""
@@ -248,16 +237,9 @@ def _usual(there: int, history: int, horizon: int) -> int:
 
 def _without_fields(mesh: Data, surrogate: Surrogate) -> Data:
     """The mesh with the steady inputs alone: its other fields are those of the first step."""
-    kept = {f.name for f in _stepping(surrogate).x}
+    kept = {f.name for f in surrogate.signature.of_series.x}
     bare = copy.copy(mesh)
     for table in ("point_data", "cell_data"):
         if bare.get(table):
             bare[table] = {n: values for n, values in bare[table].items() if n in kept}
     return bare
-
-
-def _stepping(surrogate: Surrogate) -> Stepping:
-    stepping = surrogate.signature.stepping
-    if stepping is None:
-        raise ValueError("the model was trained on steady graphs, and predicts no series")
-    return stepping

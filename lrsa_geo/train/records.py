@@ -1,4 +1,4 @@
-"""Names of files, contents of configurations and JSON, as a run keeps them."""
+"""Names of files, contents of configurations, figures and JSON, as a run keeps them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lrsa_geo.files import atomic_path
 from lrsa_geo.train.config import TrainConfig
@@ -60,6 +62,17 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
                 yield f"{prefix}{key}", value
 
     return dict(walk(dataclasses.asdict(config), ""))
+
+
+def summary_of(errors: np.ndarray) -> dict[str, Any]:
+    """Figures of a field's errors; graphs without a truth have NaN and do not count."""
+    known = errors[~np.isnan(errors)] if np.isfinite(errors).any() else errors
+    return {
+        "mean": float(known.mean()),
+        "median": float(np.median(known)),
+        "worst": float(known.max()),
+        "per_mesh": [float(f"{e:.6g}") for e in errors],
+    }
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch_geometric.data import Batch
 
-from lrsa_geo.data import Split, StepView
-from lrsa_geo.mesh import with_edges
+from lrsa_geo.data import StepView
 from lrsa_geo.train.config import DataConfig
-from lrsa_geo.train.datamodule import StoreDataModule
+from lrsa_geo.train.datamodule import Part, StoreDataModule
 from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.quantities import graph_report
 
@@ -16,6 +15,8 @@ def rehearse(
     loaders: StoreDataModule, objective: Objective, config: DataConfig, num_markers: int
 ) -> None:
     """Score the truth of every validation and test graph as if it were a prediction.
+
+    Of a series that is its last step.
 
     Args:
         loaders: of the graphs.
@@ -27,18 +28,17 @@ def rehearse(
         ValueError: a graph cannot be read or scored; the message names it. No test graph has a
             marker of the surface.
     """
-    if isinstance(loaders.store, StepView):
-        _rehearse_series(loaders.store, loaders.split, objective)
-        return
     seen: set[int] = set()
-    for part, graphs in (("validation", loaders.split.val), ("test", loaders.split.test)):
-        dataset = loaders.dataset("val" if part == "validation" else "test")
-        for i, graph in enumerate(graphs):
-            where = f"{loaders.store.path}: {part} graph {graph}"
+    of_series = isinstance(loaders.store, StepView)
+    parts: dict[str, Part] = {"validation": "val", "test": "test"}
+    for word, part in parts.items():
+        samples = loaders.samples(part)
+        for i, graph in enumerate(getattr(loaders.split, part)):
+            where = f"{loaders.store.path}: {word} {'series' if of_series else 'graph'} {graph}"
             try:
-                batch = Batch.from_data_list([dataset[i]])
+                batch = Batch.from_data_list([samples[i]])
                 objective.errors(batch.y, batch)
-                if part == "test":
+                if part == "test" and not of_series:
                     data = loaders.store[graph]
                     truth = data.y.nan_to_num()
                     if data.get("boundary") is not None:
@@ -60,20 +60,3 @@ def rehearse(
             f"data.surface is {config.surface}, and no test graph of {loaders.store.path} has such"
             f" a boundary marker, but {', '.join(map(str, sorted(seen)))}; choose among these"
         )
-
-
-def _rehearse_series(view: StepView, split: Split, objective: Objective) -> None:
-    """Score the truth of the last step of every validation and test series."""
-    for part, series in (("validation", split.val), ("test", split.test)):
-        for number in series:
-            try:
-                example = view[view.examples_of([number])[-1]]
-                if "edge_index" in objective.arrays:
-                    example = with_edges(example)
-                batch = Batch.from_data_list([example])
-                objective.errors(batch.y, batch)
-            except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
-                raise ValueError(
-                    f"{view.path}: {part} series {number} cannot be scored at the end of the"
-                    f" training: {error}; mend it, or leave it out of the split"
-                ) from error

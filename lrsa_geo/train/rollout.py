@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import Known, Stepping, StepView
-from lrsa_geo.mesh import total_width, with_edges
+from lrsa_geo.mesh import with_edges
 from lrsa_geo.train.surrogate import Surrogate, layout_of
 
 
@@ -60,36 +60,12 @@ def stepping_model(surrogate: Surrogate) -> Stepping:
     Raises:
         ValueError: it is none.
     """
-    stepping = surrogate.signature.stepping
-    if stepping is None or not stepping.steps:
-        found = "was trained on steady graphs" if stepping is None else "knows no steps but times"
-        raise ValueError(f"the model {found}, a rollout takes one that was trained with steps")
+    stepping = surrogate.signature.of_series
+    if not stepping.steps:
+        raise ValueError(
+            "the model knows no steps but times, a rollout takes one that was trained with steps"
+        )
     return stepping
-
-
-def known_of(view: StepView, series: int, step: int) -> Known:
-    """What a series says beforehand of the step that ends at ``step``."""
-    stepping = view.stepping
-    arrays = [array for array in view.arrays if array in ("x", "cond", "given")]
-    read = view.arrays_of(view.example(series, step), arrays)
-    start = total_width(stepping.x)
-    nodes = int(view.series.num_nodes[series])
-    x = read["x"][:, start : start + total_width(stepping.known_x)] if "x" in read else None
-    cond = read["cond"][:, total_width(stepping.cond) :] if "cond" in read else None
-    return Known(
-        torch.zeros(nodes, 0) if x is None else x,
-        torch.zeros(1, 0) if cond is None else cond,
-        read.get("given"),
-    )
-
-
-def held(stepping: Stepping, data: Data) -> Known:
-    """What goes on as it is: the known inputs of an example, for the steps after the last known."""
-    start = total_width(stepping.x)
-    x_t = data.x[:, start : start + total_width(stepping.known_x)]
-    cond = data.get("cond")
-    cond_t = torch.zeros(1, 0) if cond is None else cond[:, total_width(stepping.cond) :]
-    return Known(x_t, cond_t, data.get("given"))
 
 
 def rollout_of_series(
@@ -131,13 +107,13 @@ def rollout_of_several(
     ends = view.series.num_steps[list(series)].tolist()
 
     def future() -> Iterator[Known]:
-        last = [held(view.stepping, example) for example in examples]
+        known: Known | None = None
         for step in range(start + 1, start + steps):
-            last = [
-                known_of(view, number, step) if step < end else before
-                for number, end, before in zip(series, ends, last, strict=True)
-            ]
-            yield _joined(last, device)
+            if known is None or step < max(ends):
+                last = [min(step, end - 1) for end in ends]
+                each = [view.known(*of_series) for of_series in zip(series, last, strict=True)]
+                known = _joined(each, device)
+            yield known
 
     first = examples[0] if len(examples) == 1 else Batch.from_data_list(examples)
     return rollout(surrogate, first.to(device), future())

@@ -14,6 +14,7 @@ from torch_geometric.data import Batch, Data
 from lrsa_geo.data import StepView
 from lrsa_geo.mesh import MeshData, column_slices, with_edges
 from lrsa_geo.train.objective import Objective
+from lrsa_geo.train.records import summary_of
 from lrsa_geo.train.rollout import rollout_of_series, rollout_of_several
 from lrsa_geo.train.surrogate import Surrogate
 
@@ -71,7 +72,7 @@ def _figures(
     rivals = {"model": prediction} | _rivals(view, series, start, times)
     graph: Data = MeshData(pos=view.series.arrays_of(series, ["pos"])["pos"])
     if "edge_index" in objective.arrays:
-        graph = with_edges(view.series[series])
+        graph = with_edges(view[view.example(series, start)])
     weight = torch.ones(truth.shape[1])
     if "measure" in view.series.arrays:
         graph.measure = weight = view.series.arrays_of(series, ["measure"])["measure"]
@@ -206,15 +207,7 @@ def rollout_report(
         for kind in rolled[0].errors
     }  # [series, T, F]
     over_time = {kind: _nanmean(errors, 1) for kind, errors in by_time.items()}
-    test = {}
-    for i, name in enumerate(names):
-        errors = over_time["model"][:, i]
-        test[name] = {
-            "mean": float(np.nanmean(errors)),
-            "median": float(np.nanmedian(errors)),
-            "worst": float(np.max(errors)),
-            "per_mesh": [float(f"{e:.6g}") for e in errors],
-        }
+    test = {name: summary_of(over_time["model"][:, i]) for i, name in enumerate(names)}
     some = graphs[:MAX_STABILITY] if stability else []
     known = stable_steps(surrogate, view, some, objective, start)
     wanted = LONGER * view.stepping.horizon

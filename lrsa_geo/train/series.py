@@ -70,6 +70,11 @@ class SeriesDataModule(StoreDataModule):
             view, view.examples_of(series), [*self.arrays, *later], self._augmentation(view)
         )
 
+    def samples(self, part: Part) -> StoreDataset:
+        """The last step of each series of a part."""
+        last = [self.view.examples_of([series])[-1] for series in getattr(self.split, part)]
+        return self._dataset(self.view, last, self.arrays, None)
+
 
 class SeriesModule(SurrogateModule):
     r"""Minimises the errors of one step, or of several that follow from each other.
@@ -96,10 +101,7 @@ class SeriesModule(SurrogateModule):
         series: SeriesConfig | None = None,
     ) -> None:
         super().__init__(surrogate, optim, objective)
-        stepping = surrogate.signature.stepping
-        if stepping is None:
-            raise ValueError("the model was made for steady graphs, and these are series")
-        self.stepping = stepping
+        self.stepping = surrogate.signature.of_series
         self.series = series or SeriesConfig()
 
     @property

@@ -68,6 +68,17 @@ class Signature:
         reader = store.reader or READER
         return cls(pos_dim, fields, markers, reader, num_graphs=len(store), stepping=stepping)
 
+    @property
+    def of_series(self) -> Stepping:
+        """How a model of series steps.
+
+        Raises:
+            ValueError: the model is of steady graphs.
+        """
+        if self.stepping is None:
+            raise ValueError("the model was trained on steady graphs, and predicts no series")
+        return self.stepping
+
     def check_graphs(self, store: MeshStore) -> None:
         """Refuse a store whose graphs are not those of the training, by their meshes and inputs.
 

@@ -215,3 +215,12 @@ def test_a_steady_store_is_no_series(tmp_path: Path) -> None:
     stepping = view_of(store_of(tmp_path, series(4, 5))).stepping
     with pytest.raises(MismatchError, match="its graphs are no series"):
         match_series(steady, stepping)
+
+
+def test_what_is_known_of_a_step_is_what_its_example_reads(tmp_path: Path) -> None:
+    view = view_of(store_of(tmp_path, series(5, 6)), history=2, prescribed={"p": [1]})
+    for step in range(2, 6):
+        example, known = view[view.example(0, step)], view.known(0, step)
+        assert torch.equal(known.x_t, example.x[:, 1:4])  # heat and motion, behind the age
+        assert torch.equal(known.cond_t, example.cond[:, 1:])
+        torch.testing.assert_close(known.given, example.given, equal_nan=True)

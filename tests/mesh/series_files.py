@@ -90,8 +90,8 @@ def ensight(folder, times):
     return folder / "a.case"
 
 
-def openfoam(folder, times):
-    """A case of one hexahedron, with the volume field ``T`` of the number of the step."""
+def foam_hexahedron(folder, end):
+    """A case of one hexahedron without fields; returns what writes further files of it."""
 
     def put(name, kind, text):
         path = folder / name
@@ -108,12 +108,21 @@ def openfoam(folder, times):
     put(f"{mesh}/neighbour", "labelList", "0\n()")
     wall = "wall { type wall; nFaces 6; startFace 0; }"
     put(f"{mesh}/boundary", "polyBoundaryMesh", f"1\n({wall})")
-    end = f"startTime 0; endTime {times[-1]}; deltaT 1; writeInterval 1;"
-    put("system/controlDict", "dictionary", end)
+    put(
+        "system/controlDict",
+        "dictionary",
+        f"startTime 0; endTime {end}; deltaT 1; writeInterval 1;",
+    )
+    (folder / "a.foam").touch()
+    return put
+
+
+def openfoam(folder, times):
+    """A case of one hexahedron, with the volume field ``T`` of the number of the step."""
+    put = foam_hexahedron(folder, times[-1])
     for step, time in enumerate(times):
         values = (
             f"internalField uniform {10 * step}; boundaryField {{ wall {{ type zeroGradient; }} }}"
         )
         put(f"{time}/T", "volScalarField", f"dimensions [0 0 0 1 0 0 0]; {values}")
-    (folder / "a.foam").touch()
     return folder / "a.foam"

@@ -6,6 +6,7 @@ import pytest
 import torch
 import trimesh
 from mesh_files import NODES_OF_TYPE, assert_same_as_vtk, bits, in_any_order, measure, xdmf_series
+from series_files import foam_hexahedron
 
 from lrsa_geo.mesh import MeshError, read_mesh
 from lrsa_geo.mesh.formats import vtk_process
@@ -231,23 +232,7 @@ def test_ensight_with_steps(tmp_path):
 def test_openfoam_volume_without_its_patches(tmp_path):
     pytest.importorskip("pyvista")
 
-    def put(name, kind, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head = f"version 2.0; format ascii; class {kind}; object {path.name};"
-        path.write_text(f"FoamFile {{ {head} }}\n{text}\n")
-
-    mesh = "constant/polyMesh"
-    points = "(0 0 0) (1 0 0) (1 1 0) (0 1 0) (0 0 1) (1 0 1) (1 1 1) (0 1 1)"
-    faces = "4(0 4 7 3) 4(1 2 6 5) 4(0 1 5 4) 4(3 7 6 2) 4(0 3 2 1) 4(4 5 6 7)"
-    put(f"{mesh}/points", "vectorField", f"8\n({points})")
-    put(f"{mesh}/faces", "faceList", f"6\n({faces})")
-    put(f"{mesh}/owner", "labelList", "6\n(0 0 0 0 0 0)")
-    put(f"{mesh}/neighbour", "labelList", "0\n()")
-    wall = "wall { type wall; nFaces 6; startFace 0; }"
-    put(f"{mesh}/boundary", "polyBoundaryMesh", f"1\n({wall})")
-    put("system/controlDict", "dictionary", "startTime 0; endTime 0; deltaT 1; writeInterval 1;")
-    (tmp_path / "a.foam").touch()
+    foam_hexahedron(tmp_path, end=0)
     data = read_mesh(tmp_path / "a.foam")
     assert data.num_nodes == 8
     assert data.cell_types.tolist() == [12]

@@ -165,7 +165,11 @@ class LowRankMixer(Mixer):
         self, nodes: Any, layout: NodeLayout, modulation: Tensor | None = None
     ) -> Tensor:
         """What :meth:`compress` gives, and the graph's condition makes of it: ``[B, M, C]``."""
-        z = self.compress(nodes, layout)
+        return self.conditioned(self.compress(nodes, layout), modulation)
+
+    @staticmethod
+    def conditioned(z: Tensor, modulation: Tensor | None) -> Tensor:
+        """Latents ``[B, M, C]`` as a graph's condition changes them."""
         return z if modulation is None else modulate(z, modulation[:, None])
 
     def prepare(self, rows: Tensor) -> Any:
