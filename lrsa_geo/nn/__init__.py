@@ -5,6 +5,7 @@ from lrsa_geo.nn.block import LRSABlock, MixerBlock
 from lrsa_geo.nn.condition import Condition
 from lrsa_geo.nn.config import OperatorConfig, Order
 from lrsa_geo.nn.encoding import FourierEncoding
+from lrsa_geo.nn.grid_conv import GridConv
 from lrsa_geo.nn.layout import EdgeLayout, GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
 from lrsa_geo.nn.mesh_conv import MeshConv
@@ -20,6 +21,7 @@ __all__ = [
     "FourierEncoding",
     "GeometryOperator",
     "GraphLayout",
+    "GridConv",
     "LRSABlock",
     "LocalLayer",
     "MeshConv",

@@ -96,16 +96,14 @@ class MixerBlock(NodeModule):
         Raises:
             ValueError: there is a local layer, but no edges.
         """
-        if self.local is not None and edges is None:
-            raise ValueError("a block with a local layer needs edges: give them to `mix`")
         before = rows
         if self.local is not None and self.order != "global-first":
-            rows = rows + self.local(rows, pos, edges)
+            rows = rows + self.local(rows, pos, edges, layout)
         if self.mixer is not None:
             seen = before if self.order == "parallel" else rows
             rows = rows + self.mixer.mix(self.mixer_norm(seen), layout, modulation)
         if self.local is not None and self.order == "global-first":
-            rows = rows + self.local(rows, pos, edges)
+            rows = rows + self.local(rows, pos, edges, layout)
         read = self.ffn_norm(rows)
         if self.mixer is None and modulation is not None:
             read = modulate(read, modulation[layout.graph])

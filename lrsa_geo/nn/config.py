@@ -35,9 +35,11 @@ class OperatorConfig:
             Transformer blocks on its latents (a latent neural operator, see CompressOnce). The
             cost on the nodes does not grow with the depth.
         local: message passing in the blocks: "MeshConv", or the name of a convolution of
-            torch_geometric.nn; null for none; in code also a class, factory or instance, see
-            LocalLayer. The command line takes the edges of the cells, or those to the six nearest
-            neighbours in a point cloud.
+            torch_geometric.nn; "GridConv" on regular grids; null for none; in code also a class,
+            factory or instance, see LocalLayer. The command line takes the edges of the cells, or
+            those to the six nearest neighbours in a point cloud.
+        local_options: further arguments of the local layer by name, such as {grid: [64, 64],
+            periodic: true}; see its class.
         local_blocks: numbers of the blocks that have it, such as [0, -1] for the first and the
             last; null for all. Not read without local. What it saves, and what it costs:
             datasets/elasticity/README.md.
@@ -57,6 +59,7 @@ class OperatorConfig:
     mixer_options: Mapping[str, Any] = field(default_factory=dict)
     compress_once: bool = False
     local: str | nn.Module | Callable[..., nn.Module] | None = None
+    local_options: Mapping[str, Any] = field(default_factory=dict)
     local_blocks: Sequence[int] | None = None
     order: Order = "local-first"
     relative_positions: bool = False

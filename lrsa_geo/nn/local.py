@@ -1,10 +1,10 @@
-"""A convolution over mesh edges behind a norm, of ours or of PyTorch Geometric."""
+"""A convolution over neighbours behind a norm, of ours or of PyTorch Geometric."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,28 +12,33 @@ import torch_geometric.nn
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from lrsa_geo.nn.layout import EdgeLayout
+from lrsa_geo.nn.grid_conv import GridConv
+from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
 from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.pointwise import RMSNorm, reset_children
 from lrsa_geo.nn.registry import build
+
+_OWN: dict[str, Callable[..., nn.Module]] = {"MeshConv": MeshConv, "GridConv": GridConv}
 
 Conv = str | nn.Module | Callable[..., nn.Module]
 """A convolution: its name, a class or factory, or an instance to copy; see :class:`LocalLayer`."""
 
 
 class LocalLayer(nn.Module):
-    r"""A convolution over mesh edges behind a norm: :math:`\mathrm{Conv}(\mathrm{Norm}(h))`.
+    r"""A convolution over neighbours behind a norm: :math:`\mathrm{Conv}(\mathrm{Norm}(h))`.
 
     A class or factory is called with those of ``channels``, ``in_channels``, ``out_channels``,
     ``pos_dim`` and ``edge_dim`` that its signature names. The convolution's ``forward`` may be that
-    of PyG, ``(x, edge_index)``, with ``edge_attr`` if it takes that; or ``(x, pos, edges)`` with an
-    :class:`EdgeLayout`, as :class:`MeshConv` has it.
+    of PyG, ``(x, edge_index)``, with ``edge_attr`` if it takes that; ``(x, pos, edges)`` with an
+    :class:`EdgeLayout`, as :class:`MeshConv` has it; or ``(x, layout)`` with a :class:`NodeLayout`
+    and without edges, as :class:`GridConv` has it.
 
     Args:
-        conv: "MeshConv" or the name of a convolution of ``torch_geometric.nn``; a class or a
-            factory; or an instance, of which this layer takes a copy with new weights.
+        conv: "MeshConv", "GridConv" or the name of a convolution of ``torch_geometric.nn``; a class
+            or a factory; or an instance, of which this layer takes a copy with new weights.
         channels: C, of its input and its output.
         pos_dim: D.
+        options: further arguments of a class or factory by name.
 
     Raises:
         ValueError: there is no such convolution, or it does not map C to C channels.
@@ -47,20 +52,41 @@ class LocalLayer(nn.Module):
         torch.Size([4, 8])
     """
 
-    def __init__(self, conv: Conv, channels: int, pos_dim: int) -> None:
+    def __init__(
+        self,
+        conv: Conv,
+        channels: int,
+        pos_dim: int,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.norm = RMSNorm(channels)
-        self.conv = _make_conv(conv, channels, pos_dim)
+        self.conv = _make_conv(conv, channels, pos_dim, options)
         takes = inspect.signature(self.conv.forward).parameters
         self._takes_layout, self._takes_attr = "edges" in takes, "edge_attr" in takes
+        self.needs_edges = "layout" not in takes
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
         reset_children(self)
 
-    def forward(self, rows: Tensor, pos: Tensor, edges: EdgeLayout) -> Tensor:
-        """``[N, C]`` -> ``[N, C]``."""
+    def forward(
+        self,
+        rows: Tensor,
+        pos: Tensor | None = None,
+        edges: EdgeLayout | None = None,
+        layout: NodeLayout | None = None,
+    ) -> Tensor:
+        """``[N, C]`` -> ``[N, C]``; which of the others it needs, ``needs_edges`` says.
+
+        Raises:
+            ValueError: what it needs is not given.
+        """
         rows = self.norm(rows)
+        if not self.needs_edges:
+            return self.conv(rows, layout)
+        if edges is None:
+            raise ValueError("a block with a local layer needs edges: give them to `mix`")
         if self._takes_layout:
             return self.conv(rows, pos, edges)
         if self._takes_attr:
@@ -69,13 +95,21 @@ class LocalLayer(nn.Module):
 
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:
-        """Multiply what :class:`MeshConv` gives; other convolutions are left as they start."""
+        """Multiply what our own layers give; other convolutions are left as they start."""
         if isinstance(self.conv, MeshConv):
             self.conv.out.weight.mul_(factor)
+        elif isinstance(self.conv, GridConv):
+            self.conv.conv.weight.mul_(factor)
 
 
-def _make_conv(conv: Conv, channels: int, pos_dim: int) -> nn.Module:
+def _make_conv(
+    conv: Conv, channels: int, pos_dim: int, options: Mapping[str, Any] | None
+) -> nn.Module:
     if isinstance(conv, nn.Module):
+        if options:
+            raise ValueError(
+                f"`local` is a layer that is made already; `local_options` {options} would be lost"
+            )
         made = copy.deepcopy(conv)
     else:
         kind = _named(conv) if isinstance(conv, str) else conv
@@ -86,7 +120,7 @@ def _make_conv(conv: Conv, channels: int, pos_dim: int) -> nn.Module:
             "pos_dim": pos_dim,
             "edge_dim": pos_dim + 1,
         }
-        made = build(kind, given, "local")
+        made = build(kind, given, "local", options)
     sizes = [getattr(made, f"{side}_channels", channels) for side in ("in", "out")]
     if sizes != [channels, channels]:
         raise ValueError(
@@ -96,13 +130,13 @@ def _make_conv(conv: Conv, channels: int, pos_dim: int) -> nn.Module:
 
 
 def _named(name: str) -> Callable[..., nn.Module]:
-    if name == "MeshConv":
-        return MeshConv
+    if name in _OWN:
+        return _OWN[name]
     kind = getattr(torch_geometric.nn, name, None)
     if not (inspect.isclass(kind) and issubclass(kind, MessagePassing)):
         raise ValueError(
-            f"`local` is '{name}', expected 'MeshConv' or a convolution of torch_geometric.nn,"
-            " such as 'SAGEConv' or 'GATv2Conv'"
+            f"`local` is '{name}', expected 'MeshConv', 'GridConv' or a convolution of"
+            " torch_geometric.nn, such as 'SAGEConv' or 'GATv2Conv'"
         )
     named: Any = kind
     return named

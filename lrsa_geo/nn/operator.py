@@ -95,14 +95,14 @@ class GeometryOperator(nn.Module):
                 channels,
                 _make_mixer(config),
                 config.ffn_ratio,
-                LocalLayer(config.local, channels, pos_dim)
+                LocalLayer(config.local, channels, pos_dim, config.local_options)
                 if config.local is not None and number in with_local
                 else None,
                 config.order,
             )
             for number in range(depth)
         )
-        self.has_local = bool(with_local)
+        self.has_local = any(layer.needs_edges for layer in self.modules() if isinstance(layer, LocalLayer))
         self.norm = RMSNorm(channels)
         self.project = Linear(channels, out_channels)
         self.reset_parameters()

@@ -84,7 +84,7 @@ def predict(surrogate: Surrogate, data: Data) -> Tensor:
         ValueError: the graph lacks an array that the model was trained with, or a batch without
             edges was not made by ``Batch.from_data_list``.
     """
-    if surrogate.config.local and data.get("edge_index") is None:
+    if surrogate.config.needs_edges and data.get("edge_index") is None:
         if data.get("batch") is not None and not isinstance(data, Batch):
             raise ValueError(
                 "the graphs have no `edge_index`, and it is unknown what belongs to which of them;"

@@ -30,7 +30,7 @@ def rollout(surrogate: Surrogate, first: Data | Batch, future: Iterable[Known]) 
     """
     stepping = stepping_model(surrogate)
     data = copy.copy(first)
-    if surrogate.config.local and data.get("edge_index") is None:
+    if surrogate.config.needs_edges and data.get("edge_index") is None:
         data = with_edges(data)
     surrogate.check_arrays(data)
     data.layout = layout_of(data, surrogate.config)
@@ -48,7 +48,7 @@ def next_example(
 ) -> Data:
     """The example of the step after this one; edges of a mesh that moves are measured anew."""
     data = stepping.advance(data, states, known)
-    if stepping.dim and surrogate.config.local:
+    if stepping.dim and surrogate.config.needs_edges:
         del data.layout
         data.layout = layout_of(data, surrogate.config)
     return data
@@ -126,7 +126,7 @@ def _at_times(
     layout, edges = None, None
     for step in steps:
         data = view[view.example(series, step)].to(device)
-        if surrogate.config.local and edges is None:
+        if surrogate.config.needs_edges and edges is None:
             edges = with_edges(data).edge_index
         if edges is not None:
             data.edge_index = edges

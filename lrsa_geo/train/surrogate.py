@@ -40,11 +40,17 @@ class ModelConfig(OperatorConfig):
     mixer: str = "lrsa"  # a file holds names alone
     mixer_options: dict[str, Any] = field(default_factory=dict)
     local: str | None = None
+    local_options: dict[str, Any] = field(default_factory=dict)
     local_blocks: list[int] | None = None
     fourier_octaves: int | Literal["auto"] = "auto"
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
+
+    @property
+    def needs_edges(self) -> bool:
+        """Whether messages pass along the edges of the mesh."""
+        return self.local not in (None, "GridConv")
 
 
 class Surrogate(nn.Module):
@@ -104,7 +110,7 @@ class Surrogate(nn.Module):
         """The arrays of a ``Data`` that a prediction reads."""
         arrays = ["pos", *(a for a in ("x", "cond") if a in self.signature.fields)]
         arrays += ["measure"] if self.config.use_measure else []
-        arrays += ["edge_index"] if self.config.local else []
+        arrays += ["edge_index"] if self.config.needs_edges else []
         stepping = self.signature.stepping
         arrays += ["given"] if stepping is not None and stepping.prescribed else []
         return arrays + (["boundary"] if self.signature.num_markers else [])
@@ -149,7 +155,7 @@ class Surrogate(nn.Module):
             self.operator,
             x,
             pos,
-            edge_index=data.edge_index if self.config.local else None,
+            edge_index=data.edge_index if self.config.needs_edges else None,
             cond=cond,
             measure=_measure_of(data, self.config),
             chunk=chunk,
@@ -210,7 +216,7 @@ class Surrogate(nn.Module):
                 "query points belong to one graph, and `batch` says that there are several; ask for"
                 " each of `batch.to_data_list()` on its own"
             )
-        if self.config.local:
+        if self.config.needs_edges:
             data = with_edges(data)
         reads_x = "x" in self.signature.fields
         if reads_x and x is None:
@@ -291,7 +297,7 @@ def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
         data.pos.float(),
         data.batch,
         ptr=data.get("ptr"),
-        edge_index=data.edge_index if config.local else None,
+        edge_index=data.edge_index if config.needs_edges else None,
         measure=_measure_of(data, config),
     )
 

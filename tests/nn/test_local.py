@@ -251,10 +251,12 @@ def test_passive_nodes_in_the_hybrid():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"local_layer": "NoConv"}, "`local` is 'NoConv', expected 'MeshConv' or a convolution of"),
-        ({"local_layer": "Linear"}, "expected 'MeshConv' or a convolution"),
+        ({"local_layer": "NoConv"}, "`local` is 'NoConv', expected 'MeshConv', 'GridConv' or a"),
+        ({"local_layer": "Linear"}, "expected 'MeshConv', 'GridConv' or a convolution"),
         ({"local_layer": "NNConv"}, "needs more than channels"),
         ({"local_layer": SAGEConv(8, 9)}, "`local` maps 8 channels to 9, expected 8 each"),
+        ({"local_layer": SAGEConv(8, 8), "local_options": {"aggr": "max"}}, "would be lost"),
+        ({"local_layer": "MeshConv", "local_options": {"width": 3}}, "names width, which MeshConv"),
         ({"local_layer": "MeshConv", "order": "last"}, "`order` is 'last', expected one of"),
         ({"local_layer": "MeshConv", "local_blocks": (2,)}, "`local_blocks` names block 2 of 2"),
         ({"local_layer": "MeshConv", "local_blocks": ()}, "`local_blocks` names no block"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
+from lrsa_geo.nn.grid import check_grid, check_on_grid
 from lrsa_geo.nn.layout import NodeLayout
 from lrsa_geo.nn.mixers.base import Mixer
 from lrsa_geo.nn.pointwise import Linear, modulate, reset_children
@@ -55,12 +55,7 @@ class SpectralMixer(Mixer):
         self, channels: int, grid: Sequence[int] = (), modes: int = 12, factorized: bool = False
     ) -> None:
         super().__init__(channels)
-        self.grid = tuple(grid)
-        if not self.grid:
-            raise ValueError(
-                "`grid` is empty, expected the points along each axis; mixer_options: {grid: [43,"
-                " 43]} says it"
-            )
+        self.grid = check_grid(grid)
         most = min(self.grid) // 2
         if not 1 <= modes <= most:
             raise ValueError(
@@ -97,7 +92,7 @@ class SpectralMixer(Mixer):
 
     def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
         """The layer on packed rows ``[R, C]``; ``modulation`` scales and shifts its input."""
-        self._check(layout)
+        check_on_grid(layout, self.grid, type(self).__name__)
         if modulation is not None:
             rows = modulate(rows, modulation[layout.graph])
         # Transforms of half precision are none; these are few operations.
@@ -128,21 +123,6 @@ class SpectralMixer(Mixer):
             kept = kept.movedim(-2, axis)
             total = total + torch.fft.irfft(kept, n=points, dim=axis, norm="ortho")
         return total
-
-    def _check(self, layout: NodeLayout) -> None:
-        nodes = math.prod(self.grid)
-        others = [size for size in layout.sizes if size != nodes]
-        if others:
-            raise ValueError(
-                f"a graph has {others[0]:,} nodes, expected the {nodes:,} of the regular grid"
-                f" {list(self.grid)}; a spectral mixer knows no other meshes: take lrsa"
-            )
-        measure = layout.measure
-        if measure is not None and bool((measure <= 0).any()):
-            raise ValueError(
-                "a node has no measure, and a regular grid has none that is passive; take lrsa to"
-                " predict at other points"
-            )
 
 
 def _times(waves: Tensor, weights: Tensor) -> Tensor:
