@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,7 +10,11 @@ from torch.nn import functional as F
 from lrsa_geo.nn.grid import check_grid, check_on_grid
 from lrsa_geo.nn.layout import NodeLayout
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS: tuple[Callable[..., nn.Conv1d | nn.Conv2d | nn.Conv3d], ...] = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+)
 
 
 class GridConv(nn.Module):

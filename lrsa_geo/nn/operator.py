@@ -102,7 +102,9 @@ class GeometryOperator(nn.Module):
             )
             for number in range(depth)
         )
-        self.has_local = any(layer.needs_edges for layer in self.modules() if isinstance(layer, LocalLayer))
+        self.has_local = any(
+            layer.needs_edges for layer in self.modules() if isinstance(layer, LocalLayer)
+        )
         self.norm = RMSNorm(channels)
         self.project = Linear(channels, out_channels)
         self.reset_parameters()
