@@ -43,10 +43,31 @@ class Wake:
     @property
     def strouhal(self) -> float:
         """Frequency of the lift times the diameter over the mean speed, by its upward zeros."""
-        level = self.lift - (self.lift.max() + self.lift.min()) / 2
-        before = np.flatnonzero((level[:-1] < 0) & (level[1:] >= 0))
-        zeros = before + level[before] / (level[before] - level[before + 1])
-        return float(CIRCLE.width / (SPEED * INTERVAL * np.diff(zeros).mean()))
+        return frequency(self.lift, INTERVAL) * CIRCLE.width / SPEED
+
+
+def frequency(signal: np.ndarray, interval: float) -> float:
+    """Periods in a unit of time: between the first and the last time that the middle is passed.
+
+    The middle is that of the largest and the smallest value, passed upwards; NaN if it is passed
+    less than twice.
+
+    Args:
+        signal: at equal distances in time.
+        interval: the distance.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lrsa_geo.simulate.cylinder_checks import frequency
+        >>> round(frequency(np.sin(2 * np.pi * 3.3 * np.arange(200) / 100), 0.01), 3)
+        3.3
+    """
+    level = signal - (signal.max() + signal.min()) / 2
+    before = np.flatnonzero((level[:-1] < 0) & (level[1:] >= 0))
+    if len(before) < 2:
+        return float("nan")
+    passed = before + level[before] / (level[before] - level[before + 1])
+    return float((len(passed) - 1) / (interval * (passed[-1] - passed[0])))
 
 
 def benchmark(reynolds: float, num_nodes: float, until: float, kept: float) -> Wake:
