@@ -14,9 +14,9 @@ from lrsa_geo.data import MeshStore
 
 
 def main(name: str, file: str, *graphs: str) -> None:
-    """Draw the first target of some graphs, and the distribution of sizes and values."""
+    """Draw the first target of some graphs (of series the last state), and the distributions."""
     folder, store = Path(__file__).parent / name, MeshStore(file)
-    first = store.fields["y"][0].name
+    first = store.fields["states" if store.is_series else "y"][0].name
     shown = [int(graph) for graph in graphs] or list(range(6))
     plot.sample_sheet(store, shown, first, folder / "samples.png")
     plot.histograms(store, folder / "histograms.png")

@@ -132,7 +132,16 @@ def test_comparisons_sheets_and_histograms_of_solids(
     plot.compare(meshes, fields["y"], "u", tmp_path / "compare.png")
     plot.sample_sheet(store, [0, 1, 2, 3], "u", tmp_path / "sheet.png")
     plot.histograms(store, tmp_path / "histograms.png")
+    for data in graphs:
+        data.states = torch.stack([data.y, 2 * data.y], dim=1)
+        data.times = torch.tensor([0.0, 0.5], dtype=torch.float64)
+        del data.y
+    series = MeshStore.write(
+        tmp_path / "t.h5", graphs, {"states": (field,), "cond": fields["cond"]}
+    )
+    plot.sample_sheet(series, [0, 1, 2, 3], "u", tmp_path / "last.png")
+    plot.histograms(series, tmp_path / "states.png")
     curves = {"a": (np.array([0.0, 1, 2]), np.array([0.3, 0.2, 0.1]))}
     plot.error_against_distance(curves, "u", tmp_path / "distance.png")
-    for name in ("compare", "sheet", "histograms", "distance"):
+    for name in ("compare", "sheet", "histograms", "last", "states", "distance"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000

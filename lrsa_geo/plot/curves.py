@@ -44,7 +44,7 @@ def error_against_size(
 def histograms(store: MeshStore, path: str | Path) -> None:
     """How many nodes the graphs have, and the values of conditions and targets."""
     shown = {"nodes of a mesh": store.num_nodes.astype(float)}
-    for array in ("cond", "about", "y"):
+    for array in ("cond", "about", "y", "states"):
         if array not in store.fields:
             continue
         values = np.asarray(store.read(array))

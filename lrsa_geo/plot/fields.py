@@ -22,19 +22,24 @@ from lrsa_geo.plot.style import readable, save, shown_values
 def sample_sheet(store: MeshStore, graphs: list[int], name: str, path: str | Path) -> None:
     """One field on some graphs of a store, three in a row, each with its own colours.
 
-    The colours span all but a two-hundredth of the nodes at either end: peaks are narrow.
+    Of a series, the last state. The colours span all but a two-hundredth of the nodes at either
+    end: peaks are narrow.
     """
-    field = next(field for field in store.fields["y"] if field.name == name)
-    columns = column_slices(store.fields["y"])[name]
+    array = "states" if store.is_series else "y"
+    field = next(field for field in store.fields[array] if field.name == name)
+    columns = column_slices(store.fields[array])[name]
     rows = -(-len(graphs) // 3)
     figure = Figure(layout="constrained", figsize=(11, 3 * rows))
     grid = three_in_a_row(figure, rows, store[graphs[0]])
     for ax, graph in zip(grid.flat, graphs, strict=False):
         data = store[graph]
-        values = shown_values(data.y[:, columns].numpy(), field)
+        title, rows_of = f"{data.num_nodes:,} nodes", data[array]
+        if store.is_series:
+            title, rows_of = f"{title}, t = {float(data.times[-1]):.4g}", rows_of[:, -1]
+        values = shown_values(rows_of[:, columns].numpy(), field)
         low, high = np.nanquantile(values, [0.005, 0.995])
         drawn = draw_field(ax, data, values, cmap="viridis", vmin=low, vmax=high)
-        ax.set_title(f"{data.num_nodes:,} nodes", fontsize=9)
+        ax.set_title(title, fontsize=9)
         figure.colorbar(drawn, ax=ax, shrink=0.8, label=readable(name, field))
     for ax in list(grid.flat)[len(graphs) :]:
         ax.set_axis_off()
