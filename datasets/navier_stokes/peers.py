@@ -2,19 +2,24 @@
 
     pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
     OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
+    OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py --curve 30 120 480
 
-FNO is the model of its authors' library (neuraloperator). All models have the same examples,
-normalisation, loss (relative L2 of the next frame), batches and schedule; each has the learning
-rate, of three, that is best on the validation series with two fifths of the time. The seeds take
-turns.
+FNO is the model of its authors' library (neuraloperator); "FNO mixing" and "F-FNO mixing" are
+Fourier layers in LRSA's own blocks, trained as LRSA is: what is left then is the mixer alone. All
+models have the same examples, normalisation, loss (relative L2 of the next frame), batches and
+schedule; each has the learning rate, of three, that is best on the validation series with two
+fifths of the time. The seeds take turns.
+
+With `--curve`, LRSA and FNO are trained once (seed 0, the learning rates of CURVE) for each of the
+budgets: which of them gains more from more time.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -30,13 +35,22 @@ TUNING = 0.4
 MUON = (0.005, 0.01, 0.02)
 ADAMW = (0.001, 0.003, 0.01)
 SPECTRAL = "--model.mixer_options={grid: [32, 32], modes: 12, factorized: %s}"
+GRID_CONV = [
+    *("--model.local", "GridConv", "--model.order", "global-first"),
+    "--model.local_options={grid: [32, 32], periodic: true}",
+]
 MODELS: dict[str, tuple[list[str], tuple[float, ...]]] = {
     "LRSA": ([], MUON),
-    "LRSA, no latent block": (["--model.latent_depth", "0"], MUON),
+    "LRSA, 3 x 3 convolutions": (GRID_CONV, MUON),
     "Transolver": (["--model.mixer", "transolver"], MUON),
     "F-FNO mixing": (["--model.mixer", "spectral", SPECTRAL % "true"], MUON),
+    "FNO mixing, 32 channels": (
+        ["--model.mixer", "spectral", SPECTRAL % "false", "--model.channels", "32"],
+        MUON,
+    ),
     "FNO (neuraloperator)": (["--optim.method", "adamw"], ADAMW),
 }
+CURVE = {"LRSA": 0.005, "FNO (neuraloperator)": 0.01}
 
 
 class OnGrid(nn.Module):
@@ -62,7 +76,7 @@ def made(name: str, rate: float, seed: int) -> Assembly:
     config.seed, config.optim.lr = seed, rate
     torch.manual_seed(seed)
     parts = assemble(config, prepare_store(config.data))
-    if name.startswith("FNO"):
+    if name.startswith("FNO ("):
         parts.surrogate.operator = OnGrid(parts.surrogate.operator.in_channels)
     return parts
 
@@ -101,12 +115,31 @@ def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
     ]
 
 
-def main(seconds: float) -> None:
-    """Tune, train in turns, print."""
-    per_step = dict.fromkeys(MODELS, float("inf"))
+def seconds_per_step(names: Iterable[str]) -> dict[str, float]:
+    """The least of three rounds of twelve steps, the models in turns."""
+    least = dict.fromkeys(names, float("inf"))
     for _ in range(3):
-        for name, (_, rates) in MODELS.items():
-            per_step[name] = min(per_step[name], steps_of(made(name, rates[0], 0), 12) / 12)
+        for name in least:
+            least[name] = min(least[name], steps_of(made(name, MODELS[name][1][0], 0), 12) / 12)
+    return least
+
+
+def curve(budgets: Iterable[float]) -> None:
+    """Error after each budget, printed."""
+    per_step = seconds_per_step(CURVE)
+    print("| seconds | model | steps | mean of 10 frames | the last |")
+    print("|---|---|---|---|---|")
+    for seconds in budgets:
+        for name, rate in CURVE.items():
+            parts, steps = made(name, rate, 0), round(seconds / per_step[name])
+            steps_of(parts, steps)
+            mean, last = error_of(parts, parts.loaders.split.test)
+            print(f"| {seconds:g} | {name} | {steps:,} | {mean:.4f} | {last:.4f} |", flush=True)
+
+
+def study(seconds: float) -> None:
+    """Tune, train in turns, print."""
+    per_step = seconds_per_step(MODELS)
     best: dict[str, float] = {}
     for name, (_, rates) in MODELS.items():
         errors = {}
@@ -137,4 +170,11 @@ def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 240.0)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seconds", type=float, nargs="?", default=240.0)
+    parser.add_argument("--curve", type=float, nargs="+", metavar="SECONDS")
+    arguments = parser.parse_args()
+    if arguments.curve:
+        curve(arguments.curve)
+    else:
+        study(arguments.seconds)

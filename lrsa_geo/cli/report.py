@@ -58,11 +58,13 @@ def _print_rollout(report: dict[str, Any], series: int) -> None:
     steps = rollout["steps"]
     print(f"\n{error_name} over {steps} steps, {series} test series")
     print(
-        " " * 32 + "    mean   median    worst  last step  persistence   linear   drift of energy"
+        " " * 32
+        + "    mean   median    worst  surface  last step  persistence   linear   drift of energy"
     )
     for name, error in report["test"].items():
         without, at = rollout["baselines"][name], rollout["error_at"][name]
         figures = [error[kind] for kind in ("mean", "median", "worst")]
+        figures.append(rollout["surface_relative_l2"][name])
         print(
             f"  {name:30s} {' '.join(map(_figure, figures))}   {_figure(at['model'][-1])}"
             f"     {_figure(without.get('persistence'))} {_figure(without.get('linear'))}"

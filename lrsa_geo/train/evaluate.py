@@ -59,7 +59,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
     loaders = loaders_of(config, store, surrogate)
     graphs = loaders.split.test
     figures, draw = (
-        _test_series(surrogate, store, graphs, objective)
+        _test_series(surrogate, store, graphs, objective, config.data.surface)
         if isinstance(store, StepView)
         else _test_graphs(surrogate, store, loaders, objective, config.data)
     )
@@ -119,12 +119,16 @@ def _test_graphs(
 
 
 def _test_series(
-    surrogate: Surrogate, view: StepView, series: list[int], objective: Objective
+    surrogate: Surrogate,
+    view: StepView,
+    series: list[int],
+    objective: Objective,
+    surface: list[int],
 ) -> tuple[dict[str, Any], Callable[[Run], None]]:
     """Figures of the rollouts of the test series, and what draws them."""
     surrogate = surrogate.to("cuda" if torch.cuda.is_available() else "cpu")
     started = time.monotonic()
-    report = rollout_report(surrogate, view, series, objective)
+    report = rollout_report(surrogate, view, series, objective, surface=surface)
     seconds = time.monotonic() - started
     surrogate = surrogate.cpu()
     first = {number: view.example(number, view.stepping.history) for number in series}

@@ -161,12 +161,7 @@ def _field_errors(
         return relative_l2(guess[rows], data.y[rows], graph, 1, fields, measure=weight, rms=rms)[0]
 
     whole = errors(torch.ones(len(guess), dtype=torch.bool))
-    on_surface = torch.zeros(len(guess), dtype=torch.bool)
-    if data.get("boundary") is not None:
-        on_surface = data.boundary > 0
-        if surface:
-            on_surface = torch.isin(data.boundary, torch.tensor(surface, dtype=data.boundary.dtype))
-    there = errors(on_surface)
+    there = errors(surface_nodes(data, surface))
     result = {}
     for i, (name, columns) in enumerate(column_slices(fields).items()):
         known = ~data.y[:, columns].isnan().any(1)
@@ -178,6 +173,16 @@ def _field_errors(
             "error_over_variation": over_variation(here, truth),
         }
     return result
+
+
+def surface_nodes(data: Data, surface: Sequence[int]) -> Tensor:
+    """``[N] bool``: nodes with one of the boundary markers; with any but 0 if none is named."""
+    boundary: Tensor | None = data.get("boundary")
+    if boundary is None:
+        return torch.zeros(len(data.pos), dtype=torch.bool)
+    if not surface:
+        return boundary > 0
+    return torch.isin(boundary, torch.tensor(surface, dtype=boundary.dtype))
 
 
 def over_variation(prediction: Tensor, truth: Tensor) -> float:

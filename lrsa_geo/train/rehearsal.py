@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch_geometric.data import Batch
 
-from lrsa_geo.data import StepView
+from lrsa_geo.data import MeshStore, StepView
 from lrsa_geo.train.config import DataConfig
 from lrsa_geo.train.datamodule import Part, StoreDataModule
 from lrsa_geo.train.objective import Objective
@@ -38,11 +38,11 @@ def rehearse(
             try:
                 batch = Batch.from_data_list([samples[i]])
                 objective.errors(batch.y, batch)
+                if part == "test":
+                    seen |= _markers(loaders.store, graph)
                 if part == "test" and not of_series:
                     data = loaders.store[graph]
                     truth = data.y.nan_to_num()
-                    if data.get("boundary") is not None:
-                        seen.update(data.boundary.unique().tolist())
                     graph_report(data, truth, objective, config.recipe, config.surface)
             except (ValueError, RuntimeError, OSError, KeyError, IndexError) as error:
                 raise ValueError(
@@ -60,3 +60,11 @@ def rehearse(
             f"data.surface is {config.surface}, and no test graph of {loaders.store.path} has such"
             f" a boundary marker, but {', '.join(map(str, sorted(seen)))}; choose among these"
         )
+
+
+def _markers(store: MeshStore, graph: int) -> set[int]:
+    """Boundary markers of a graph, or of a series."""
+    graphs = store.series if isinstance(store, StepView) else store
+    if "boundary" not in graphs.arrays:
+        return set()
+    return set(graphs.arrays_of(graph, ["boundary"])["boundary"].tolist())

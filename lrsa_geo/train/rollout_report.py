@@ -13,7 +13,8 @@ from torch_geometric.data import Batch, Data
 
 from lrsa_geo.data import StepView
 from lrsa_geo.mesh import MeshData, column_slices, with_edges
-from lrsa_geo.train.objective import Objective
+from lrsa_geo.train.objective import Objective, relative_l2
+from lrsa_geo.train.quantities import surface_nodes
 from lrsa_geo.train.records import summary_of
 from lrsa_geo.train.rollout import rollout_of_series, rollout_of_several
 from lrsa_geo.train.surrogate import Surrogate
@@ -31,11 +32,13 @@ class RolledOut:
     Attributes:
         errors: name of a prediction -> ``[T, F]``: "model", "persistence", which keeps the last
             state that was read, and "linear", which goes on as from the one before it.
+        surface: ``[T, F]`` relative L2 of the model on the nodes of the surface; NaN without one.
         integrals: "mass" and "energy" -> ``[2, T, F]``, of the truth and of the model: the sums of
             w u (of a vector w |u|) and w |u|^2 over the nodes, with w the measure.
     """
 
     errors: dict[str, np.ndarray]
+    surface: np.ndarray
     integrals: dict[str, np.ndarray]
 
 
@@ -66,11 +69,18 @@ def roll_out(
 
 
 def _figures(
-    surrogate: Surrogate, view: StepView, series: int, objective: Objective, start: int
+    surrogate: Surrogate,
+    view: StepView,
+    series: int,
+    objective: Objective,
+    start: int,
+    surface: Sequence[int],
 ) -> RolledOut:
     times, truth, prediction = roll_out(surrogate, view, series, start)
     rivals = {"model": prediction} | _rivals(view, series, start, times)
-    graph: Data = MeshData(pos=view.series.arrays_of(series, ["pos"])["pos"])
+    static: list[str] = [array for array in ("pos", "boundary") if array in view.series.arrays]
+    graph: Data = MeshData(**view.series.arrays_of(series, static))
+    there = surface_nodes(graph, surface)
     if "edge_index" in objective.arrays:
         graph = with_edges(view[view.example(series, start)])
     weight = torch.ones(truth.shape[1])
@@ -81,7 +91,8 @@ def _figures(
         name: torch.stack([of(u, weight, objective) for u in (truth, prediction)]).numpy()
         for name, of in (("mass", _mass), ("energy", _energy))
     }
-    return RolledOut(errors, integrals)
+    on_surface = _on_surface(objective, prediction[:, there], truth[:, there])
+    return RolledOut(errors, on_surface, integrals)
 
 
 def _rivals(view: StepView, series: int, start: int, times: Tensor) -> dict[str, Tensor]:
@@ -107,6 +118,14 @@ def _errors(objective: Objective, guess: Tensor, truth: Tensor, graph: Data) -> 
         batch.y = there
         rows.append(objective.errors(here.contiguous(), batch)[0])
     return torch.stack(rows).numpy()
+
+
+def _on_surface(objective: Objective, guess: Tensor, truth: Tensor) -> np.ndarray:
+    """``[T, F]``: relative L2 on some nodes, each time as a graph."""
+    steps, nodes, width = truth.shape
+    time = torch.arange(steps).repeat_interleave(nodes)
+    rows, rms = (guess.reshape(-1, width), truth.reshape(-1, width)), objective.normalizer.y_rms
+    return relative_l2(*rows, time, steps, objective.fields, rms=rms.cpu()).numpy()
 
 
 def _mass(states: Tensor, weight: Tensor, objective: Objective) -> Tensor:
@@ -180,6 +199,7 @@ def rollout_report(
     graphs: Sequence[int],
     objective: Objective,
     *,
+    surface: Sequence[int] = (),
     stability: bool = True,
 ) -> dict[str, Any]:
     """Figures of the rollouts of the test series.
@@ -189,17 +209,19 @@ def rollout_report(
         view: the store as the model reads it.
         graphs: numbers of the series.
         objective: whose errors are reported.
+        surface: boundary markers of the nodes on which the relative L2 is reported on its own; all
+            but 0 if empty.
         stability: roll some of them out far beyond their end, too.
 
     Returns:
         ``test``: per field mean, median and worst over the series of the mean error over time,
         and that of every series; ``rollout``: error at each time, baselines, drift of the
-        integrals, stability.
+        integrals, on the surface, stability.
     """
     if not graphs:
         return {"test": {}, "rollout": None}
     start = first_predicted(view)
-    rolled = [_figures(surrogate, view, series, objective, start) for series in graphs]
+    rolled = [_figures(surrogate, view, series, objective, start, surface) for series in graphs]
     names = [f.name for f in objective.fields]
     longest = max(len(each.errors["model"]) for each in rolled)
     by_time = {
@@ -220,6 +242,10 @@ def rollout_report(
         },
         "baselines": {
             name: {k: float(np.nanmean(e[:, i])) for k, e in over_time.items() if k != "model"}
+            for i, name in enumerate(names)
+        },
+        "surface_relative_l2": {
+            name: float(_nanmean(np.concatenate([e.surface for e in rolled]), 0)[i])
             for i, name in enumerate(names)
         },
         "drift": {

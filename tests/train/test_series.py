@@ -30,7 +30,7 @@ from lrsa_geo.train import (
     rollout_of_several,
     train,
 )
-from lrsa_geo.train.rollout_report import stable_steps
+from lrsa_geo.train.rollout_report import rollout_report, stable_steps
 from lrsa_geo.train.series import some_examples
 
 SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
@@ -100,6 +100,39 @@ def test_without_a_change_the_loss_of_several_steps_is_that_of_persistence(store
         expected.append(module.objective.loss(last, batch))
     batch.y = truths[0]
     torch.testing.assert_close(module.loss(batch), torch.stack(expected).mean())
+
+
+def test_the_error_on_the_surface_is_that_of_its_nodes(tmp_path: Path) -> None:
+    series = [decaying(seed) for seed in range(24)]
+    for each in series:
+        each.states += torch.rand(each.states.shape)  # other errors at other places
+    store = MeshStore.write(tmp_path / "s.h5", series, {"states": (Field("u"),)})
+    parts = assemble(config_of(store), store)
+    parts.surrogate.operator = Still(parts.surrogate)
+    report = rollout_report(
+        parts.surrogate, parts.store, [3, 5], parts.module.objective, surface=[1], stability=False
+    )
+    expected = []
+    for number in (3, 5):
+        series = store[number]
+        there, start = series.boundary == 1, report["rollout"]["first_step"]
+        truth, kept = series.states[there, start:, 0], series.states[there, start - 1]
+        expected.append((truth - kept).norm(dim=0) / truth.norm(dim=0))
+    found = report["rollout"]["surface_relative_l2"]["u"]
+    assert found == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+    assert found != pytest.approx(report["test"]["u"]["mean"], rel=1e-3)
+    # Without a marker by name, all but 0 count, which here are the same.
+    everywhere = rollout_report(
+        parts.surrogate, parts.store, [3, 5], parts.module.objective, stability=False
+    )
+    assert everywhere["rollout"]["surface_relative_l2"]["u"] == found
+
+
+def test_a_surface_that_no_test_series_has_is_refused(store, tmp_path: Path) -> None:
+    config = config_of(store)
+    config.data.surface = [7]
+    with pytest.raises(ValueError, match=r"data.surface is \[7\], and no test graph .* but 0, 1"):
+        train(config, tmp_path / "run")
 
 
 def test_a_pushed_step_is_not_differentiated(store) -> None:
