@@ -44,6 +44,9 @@ class OperatorConfig:
             last; null for all. Not read without local. What it saves, and what it costs:
             datasets/elasticity/README.md.
         order: of the local and the global layer: "local-first", "global-first" or "parallel".
+        checkpoint: keep nothing but the input of each block for the backward pass, and work out its
+            inside again there: a step takes a third more time and a fraction of the memory, which
+            is what meshes too large for a step need. The result is the same.
         relative_positions: positions count from the centre of mass of each graph: where the mesh
             lies does not matter.
     """
@@ -62,6 +65,7 @@ class OperatorConfig:
     local_options: Mapping[str, Any] = field(default_factory=dict)
     local_blocks: Sequence[int] | None = None
     order: Order = "local-first"
+    checkpoint: bool = False
     relative_positions: bool = False
 
     def __post_init__(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lrsa_geo.nn.attention import with_second_derivatives
 from lrsa_geo.nn.block import MixerBlock
@@ -172,11 +175,27 @@ class GeometryOperator(nn.Module):
             raise ValueError("`cond` is given, but the model was built with cond_channels=0")
         for block, modulation in zip(self.blocks, modulations, strict=False):
             assert isinstance(block, MixerBlock)
-            h = block.mix(h, nodes, modulation, packed_pos, edges)
+            h = self._mixed(block, h, nodes, modulation, packed_pos, edges)
         h = self.norm(h)
         if modulations[-1] is not None:
             h = modulate(h, modulations[-1][nodes.graph])
         return nodes.unpack(self.project(h))
+
+    def _mixed(self, block: MixerBlock, h: Tensor, *others: Any) -> Tensor:
+        """A block's output; the inside is worked out again in the backward pass if asked for."""
+        if not (self.config.checkpoint and torch.is_grad_enabled()):
+            return block.mix(h, *others)
+
+        def mix(
+            rows: Tensor,
+        ) -> Tensor:  # the others as they are: layers know positions by identity
+            return block.mix(rows, *others)
+
+        again: Callable[[Tensor], Tensor] = mix
+        if not torch.compiler.is_compiling():  # as now: whether to be differentiated twice
+            again = partial(copy_context().run, mix)
+        mixed: Tensor = checkpoint(again, h, use_reentrant=False)
+        return mixed
 
     def features(self, x: Tensor | None, pos: Tensor) -> Tensor:
         """What the first layer reads of each node, ``[R, F + encoding]``."""

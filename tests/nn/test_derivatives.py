@@ -66,14 +66,12 @@ def layers() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
         sizes = {"channels": CHANNELS, "heads": 2, "num_latents": 3}
         block = used(MixerBlock(CHANNELS, build(mixer, sizes, "mixer")))
         functions[name] = lambda x, p, w, block=block: block(x, BATCH, measure=w)
-    for name in (*on_meshes, "none"):
+    for name, again in [*((name, False) for name in (*on_meshes, "none")), ("lrsa", True)]:
         sizes = {"channels": 6, "depth": 2, "heads": 2, "num_latents": 3, "fourier_octaves": 1}
-        model = used(
-            GeometryOperator(
-                CHANNELS, 1, 2, **sizes, mixer=name, local="MeshConv", relative_positions=True
-            )
-        )
-        functions[f"operator with {name}"] = lambda x, p, w, model=model: model(
+        options = {"local": "MeshConv", "relative_positions": True, "checkpoint": again}
+        model = used(GeometryOperator(CHANNELS, 1, 2, **sizes, mixer=name, **options))
+        key = f"operator with {name}" + (", blocks worked out again" if again else "")
+        functions[key] = lambda x, p, w, model=model: model(
             x, p, BATCH, edge_index=EDGES, measure=w
         )
     return functions
