@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -191,10 +190,13 @@ class GeometryOperator(nn.Module):
         ) -> Tensor:  # the others as they are: layers know positions by identity
             return block.mix(rows, *others)
 
-        again: Callable[[Tensor], Tensor] = mix
-        if not torch.compiler.is_compiling():  # as now: whether to be differentiated twice
-            again = partial(copy_context().run, mix)
-        mixed: Tensor = checkpoint(again, h, use_reentrant=False)
+        context = copy_context()
+
+        def in_context(rows: Tensor) -> Tensor:  # which says whether to be differentiated twice
+            return context.run(mix, rows)
+
+        function = mix if torch.compiler.is_compiling() else in_context
+        mixed: Tensor = checkpoint(function, h, use_reentrant=False)
         return mixed
 
     def features(self, x: Tensor | None, pos: Tensor) -> Tensor:
