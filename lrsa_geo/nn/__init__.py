@@ -11,6 +11,8 @@ from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
+from lrsa_geo.nn.parallel import LostProcessError, SharedMesh, Traffic
+from lrsa_geo.nn.partition import MeshPart, Partition
 from lrsa_geo.nn.streaming import CHUNK, stream, why_not
 
 __all__ = [
@@ -22,12 +24,17 @@ __all__ = [
     "GraphLayout",
     "LRSABlock",
     "LocalLayer",
+    "LostProcessError",
     "MeshConv",
+    "MeshPart",
     "MixerBlock",
     "NodeLayout",
     "NodeModule",
     "OperatorConfig",
     "Order",
+    "Partition",
+    "SharedMesh",
+    "Traffic",
     *mixers.__all__,
     "stream",
     "why_not",

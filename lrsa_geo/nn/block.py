@@ -98,6 +98,8 @@ class MixerBlock(NodeModule):
         """
         if self.local is not None and edges is None:
             raise ValueError("a block with a local layer needs edges: give them to `mix`")
+        if layout.across is not None:
+            layout.across.check(self)
         before = rows
         if self.local is not None and self.order != "global-first":
             rows = rows + self.local(rows, pos, edges)
