@@ -22,14 +22,14 @@ borders of the parts, and all else is local. With ``torchrun --nproc_per_node 4 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from lrsa_geo.nn.collectives import Collectives
 from lrsa_geo.nn.layout import EdgeLayout, GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
 from lrsa_geo.nn.mesh_conv import MeshConv
@@ -37,42 +37,7 @@ from lrsa_geo.nn.mixers import LowRankMixer, Mixer
 from lrsa_geo.nn.partition import MeshPart
 
 
-class LostProcessError(RuntimeError):
-    """Another process of the group ended, or does not answer; the message says what was waited for.
-
-    A process that does not answer is noticed after the ``timeout`` of ``init_process_group``.
-    """
-
-
-@dataclass
-class Traffic:
-    """Bytes that a process gave to others, forwards and backwards.
-
-    Attributes:
-        sums: of the tensors whose sum or maximum over the processes was taken.
-        num_sums: how many there were.
-        halos: of the rows that other processes read.
-        num_halos: how many exchanges there were.
-
-    Examples:
-        >>> from lrsa_geo.nn import Traffic
-        >>> print(Traffic(sums=4096, num_sums=4, halos=640, num_halos=2))
-        4,096 bytes in 4 sums, 640 bytes in 2 exchanges of halos
-    """
-
-    sums: int = 0
-    num_sums: int = 0
-    halos: int = 0
-    num_halos: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.sums:,} bytes in {self.num_sums} sums,"
-            f" {self.halos:,} bytes in {self.num_halos} exchanges of halos"
-        )
-
-
-class SharedMesh:
+class SharedMesh(Collectives):
     r"""One mesh of several processes: layers on its layout answer as on the whole mesh.
 
     .. math:: S = \sum_r \mathrm{summarize}(h_r), \qquad
@@ -125,23 +90,14 @@ class SharedMesh:
     """
 
     def __init__(self, part: MeshPart, group: dist.ProcessGroup | None = None) -> None:
-        if not (dist.is_available() and dist.is_initialized()):
-            raise RuntimeError(
-                "there is no process group: call torch.distributed.init_process_group first, in"
-                " processes that torchrun started"
-            )
-        self.part = part
-        self.group = group
-        self.rank = dist.get_rank(group)
-        self.size = dist.get_world_size(group)
-        self.traffic = Traffic()
+        super().__init__(part, group)
         self._compare()
 
     def _compare(self) -> None:
         part = self.part
         said: list[Any] = [None] * self.size
         mine = (part.size, part.rank, part.digest)
-        self._together("saying which part it holds", dist.all_gather_object, said, mine)
+        self.together("saying which part it holds", dist.all_gather_object, said, mine)
         for rank, (size, number, digest) in enumerate(said):
             if size != self.size:
                 raise ValueError(
@@ -191,8 +147,7 @@ class SharedMesh:
         for tensor in tensors:
             dtype = torch.promote_types(dtype, tensor.dtype)
         flat = torch.cat([tensor.reshape(-1).to(dtype) for tensor in tensors])
-        total: Tensor = _Sum.apply(flat, self)
-        parts = total.split([tensor.numel() for tensor in tensors])
+        parts = self.added(flat).split([tensor.numel() for tensor in tensors])
         pairs = zip(parts, tensors, strict=True)
         return tuple(part.view(tensor.shape).to(tensor.dtype) for part, tensor in pairs)
 
@@ -200,7 +155,7 @@ class SharedMesh:
     def largest(self, tensor: Tensor) -> Tensor:
         """The largest of each number over the processes; it has no gradient."""
         dtype = torch.promote_types(tensor.dtype, torch.float32)
-        return self._reduce(tensor.to(dtype), dist.ReduceOp.MAX).to(tensor.dtype)
+        return self.reduce(tensor.to(dtype), dist.ReduceOp.MAX).to(tensor.dtype)
 
     @property
     def num_halo(self) -> int:
@@ -209,8 +164,7 @@ class SharedMesh:
 
     def extend(self, rows: Tensor) -> Tensor:
         """``[n, ...]`` -> ``[n + h, ...]``: rows of the nodes here, then those of the halo."""
-        halo: Tensor = _Halo.apply(rows, self)
-        return torch.cat([rows, halo])
+        return torch.cat([rows, self.of_halo(rows)])
 
     def gather(self, rows: Tensor) -> Tensor:
         """``[n, K]`` -> ``[N, K]``: rows of the whole mesh in its order, in every process."""
@@ -253,78 +207,5 @@ class SharedMesh:
                     " read no more than a node's neighbours; give it the whole mesh"
                 )
 
-    def _reduce(self, values: Tensor, operation: Any) -> Tensor:
-        values = values.detach().clone(memory_format=torch.contiguous_format)
-        self.traffic.sums += values.nbytes
-        self.traffic.num_sums += 1
-        self._together("adding up", dist.all_reduce, values, operation)
-        return values
-
-    def _exchange(self, rows: Tensor, sent: tuple[int, ...], received: tuple[int, ...]) -> Tensor:
-        found = rows.new_empty(sum(received), *rows.shape[1:])
-        self.traffic.halos += rows.nbytes
-        self.traffic.num_halos += 1
-        self._together(
-            "exchanging halos",
-            dist.all_to_all_single,
-            found,
-            rows.contiguous(),
-            list(received),
-            list(sent),
-        )
-        return found
-
-    def _together(self, what: str, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            call(*arguments, group=self.group)
-        except RuntimeError as error:
-            raise LostProcessError(
-                f"rank {self.rank} of {self.size}: {what} failed: {error}; another process has"
-                " ended, does something else or hangs: the first error is in what that one printed"
-            ) from error
-
     def __repr__(self) -> str:
         return f"SharedMesh({self.part})"
-
-
-class _Sum(torch.autograd.Function):
-    """y_r = sum_s x_s. Of the sum of all losses, dL/dx_s = sum_r dL/dy_r: the same sum."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, mesh: SharedMesh) -> Tensor:
-        ctx.mesh = mesh
-        return mesh._reduce(values, dist.ReduceOp.SUM)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Sum.apply(grad, ctx.mesh), None
-
-
-class _Halo(torch.autograd.Function):
-    """Rows of the halo, from the processes that own them."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, mesh: SharedMesh) -> Tensor:
-        ctx.mesh = mesh
-        part = mesh.part
-        return mesh._exchange(rows.detach()[part.send], part.sent, part.receive)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _HaloGradients.apply(grad, ctx.mesh), None
-
-
-class _HaloGradients(torch.autograd.Function):
-    """The way back: what arrives at the rows of the halo is added where they come from."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, mesh: SharedMesh) -> Tensor:
-        ctx.mesh = mesh
-        part = mesh.part
-        found = mesh._exchange(grad.detach(), part.receive, part.sent)
-        zeros = grad.new_zeros(len(part.nodes), *grad.shape[1:])
-        return zeros.index_add(0, part.send, found)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Halo.apply(grad, ctx.mesh), None
