@@ -77,6 +77,11 @@ class StoreDataset(Dataset):
         """Number of graphs, all images counted."""
         return len(self.graphs) * self._images.count
 
+    @property
+    def sizes(self) -> list[int]:
+        """Nodes of each graph before the transform, all images counted; no graph is read."""
+        return [self._sizes[graph] for graph in self.graphs] * self._images.count
+
     def get(self, idx: int) -> Data:
         """Graph or image number ``idx``, before the transform."""
         data = self._kept.get(idx)

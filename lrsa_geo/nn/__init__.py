@@ -2,6 +2,7 @@
 
 from lrsa_geo.nn import mixers
 from lrsa_geo.nn.block import LRSABlock, MixerBlock
+from lrsa_geo.nn.collectives import LostProcessError, Traffic
 from lrsa_geo.nn.condition import Condition
 from lrsa_geo.nn.config import OperatorConfig, Order
 from lrsa_geo.nn.encoding import FourierEncoding
@@ -12,6 +13,8 @@ from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.mixers import *  # noqa: F403  a new mixer is named in one place
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
+from lrsa_geo.nn.parallel import SharedMesh
+from lrsa_geo.nn.partition import MeshPart, Partition
 from lrsa_geo.nn.streaming import CHUNK, stream, why_not
 
 __all__ = [
@@ -24,12 +27,17 @@ __all__ = [
     "GridConv",
     "LRSABlock",
     "LocalLayer",
+    "LostProcessError",
     "MeshConv",
+    "MeshPart",
     "MixerBlock",
     "NodeLayout",
     "NodeModule",
     "OperatorConfig",
     "Order",
+    "Partition",
+    "SharedMesh",
+    "Traffic",
     *mixers.__all__,
     "stream",
     "why_not",

@@ -96,6 +96,8 @@ class MixerBlock(NodeModule):
         Raises:
             ValueError: there is a local layer, but no edges.
         """
+        if layout.across is not None:
+            layout.across.check(self)
         before = rows
         if self.local is not None and self.order != "global-first":
             rows = rows + self.local(rows, pos, edges, layout)

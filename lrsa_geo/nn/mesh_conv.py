@@ -71,7 +71,8 @@ class MeshConv(nn.Module):
             edges = edges.at(pos)
         at_target, at_source = self.ends(x).chunk(2, dim=1)
         offset = self.offset(pos)
-        means = _mean_of_messages(at_target - offset, at_source + offset, self.length, edges)
+        sent = edges.reach(at_source + offset)
+        means = _mean_of_messages(at_target - offset, sent, self.length, edges)
         return self.out(means)
 
     def __repr__(self) -> str:
@@ -79,7 +80,10 @@ class MeshConv(nn.Module):
 
 
 def _mean_of_messages(a: Tensor, b: Tensor, r: Tensor, edges: EdgeLayout) -> Tensor:
-    """sum_j w_ij relu(a_i + b_j + r l_ij), ``[N, C]``; l, w are lengths and weights of edges."""
+    """sum_j w_ij relu(a_i + b_j + r l_ij), ``[N, C]``; l, w are lengths and weights of edges.
+
+    b has the rows of a halo after those of the nodes, where there is one.
+    """
     return _MeanOfMessages.apply(a, b, r, edges.length, edges.weight, edges)
 
 

@@ -53,6 +53,8 @@ class NodeModule(nn.Module):
             )
         nodes = batch.nodes if isinstance(batch, GraphLayout) else batch
         layout = NodeLayout.of(x, nodes, ptr=ptr, batch_size=batch_size, mask=mask, measure=measure)
+        if layout.across is not None:
+            layout.across.check(self)
         inputs = (x, layout.measure)
         rows = with_second_derivatives(inputs, self.mix, layout.pack(x), layout)
         return layout.unpack(rows)

@@ -231,10 +231,16 @@ class GeometryOperator(nn.Module):
     def _from_centre(self, pos: Tensor, nodes: NodeLayout) -> Tensor:
         """p_i - sum_j w_j p_j / sum_j w_j, over the nodes of each graph."""
         rows, graph = nodes.pack(pos), nodes.graph
-        weight = torch.ones_like(rows[:, :1]) if nodes.share is None else nodes.share[:, None]
-        weight = weight.to(rows.dtype)
+        one = torch.ones_like(rows[:, :1])
+        weight = one if nodes.share is None else nodes.share[:, None].to(rows.dtype)
+        if nodes.across is not None and nodes.measure is not None:
+            weight = nodes.measure[:, None].to(rows.dtype)  # a share is of this process alone
         zeros = rows.new_zeros(nodes.num_graphs, self.pos_dim + 1)
         sums = zeros.index_add(0, graph, torch.cat([weight * rows, weight], dim=1))
+        if nodes.across is not None:
+            equal = zeros.index_add(0, graph, torch.cat([rows, one], dim=1))
+            sums, equal = nodes.across.sum(sums, equal)
+            sums = torch.where(sums[:, -1:] > 0, sums, equal)  # as in a graph without mass
         centre = sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
         return nodes.unpack(rows - centre[graph])
 

@@ -35,6 +35,8 @@ class DataConfig:
         split: which graphs are for what.
         split_file: file of `lrsa-geo data split` that says it instead.
         batch_size: graphs per optimiser step and device.
+        max_nodes: nodes per optimiser step and device, of graphs that differ in size: a batch has
+            as many graphs as fit, one or more, and at most batch_size; null for no such limit.
         nodes_per_graph: nodes of each training graph that a step sees, drawn anew each time; null
             for all. A step costs less, and there are more of them in the same time. Validation and
             test are always on whole meshes. See RandomNodes of lrsa_geo.mesh.
@@ -53,6 +55,7 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     split_file: str | None = None
     batch_size: int = 4
+    max_nodes: int | None = None
     nodes_per_graph: int | None = None
     num_workers: int = 0
     in_memory: bool = True
@@ -196,13 +199,14 @@ def check_config(config: TrainConfig) -> None:
     for name, number, least in (
         ("data.nodes_per_graph", config.data.nodes_per_graph, 1),
         ("data.batch_size", config.data.batch_size, 1),
+        ("data.max_nodes", config.data.max_nodes, 1),
         ("data.num_workers", config.data.num_workers, 0),
         ("trainer.accumulate_grad_batches", config.trainer.accumulate_grad_batches, 1),
         ("trainer.check_val_every_n_epoch", config.trainer.check_val_every_n_epoch, 1),
         ("trainer.num_nodes", config.trainer.num_nodes, 1),
     ):
         if number is not None and number < least:
-            null = ", or null for all" if name.endswith("per_graph") else ""
+            null = ", or null for all" if "nodes" in name and name.startswith("data") else ""
             raise ValueError(f"{name} is {number}, expected {least} or more{null}")
     average = config.optim.average
     if average is not None and not 0 < average < 1:

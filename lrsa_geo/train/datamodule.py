@@ -15,6 +15,7 @@ from torch_geometric.transforms import BaseTransform
 from lrsa_geo.data import MeshStore, Split, StepView, StoreDataset, make_split, transform_of
 from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
+from lrsa_geo.train.batches import GraphLists, NodeBatches
 from lrsa_geo.train.config import DataConfig
 
 Part = Literal["train", "val", "test"]
@@ -122,20 +123,36 @@ class StoreDataModule(lightning.LightningDataModule):
 
     def _loader(self, part: Part) -> DataLoader:
         dataset = self.dataset(part)
-        sampler = None
-        if part == "train":
-            trainer = self.trainer  # None where the loaders are used on their own
-            world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        trainer = self.trainer  # None where the loaders are used on their own
+        world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        batch_size: int | None = self.config.batch_size
+        graphs: Any = dataset
+        sampler: DistributedSampler | None = None
+        if self.config.max_nodes is not None:
+            sampler = self._node_batches(dataset, part == "train", world_size, rank)
+            graphs, batch_size = GraphLists(dataset), None  # the sampler says what a batch has
+        elif part == "train":
             sampler = _EpochSampler(dataset, world_size, rank, seed=self.seed)
+        if sampler is not None and part == "train":
             sampler.set_epoch(self._epoch)
         return DataLoader(
-            dataset,
-            self.config.batch_size,
+            graphs,
+            batch_size,
             sampler=sampler,
             collate_fn=partial(_batch, layout=self.layout),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,
         )
+
+    def _node_batches(
+        self, dataset: StoreDataset, shuffle: bool, world_size: int, rank: int
+    ) -> NodeBatches:
+        assert self.config.max_nodes is not None
+        sizes = dataset.sizes
+        if shuffle and self.config.nodes_per_graph is not None:
+            sizes = [min(size, self.config.nodes_per_graph) for size in sizes]
+        most, batch_size = self.config.max_nodes, self.config.batch_size
+        return NodeBatches(dataset, sizes, most, batch_size, world_size, rank, self.seed, shuffle)
 
     def check(self) -> None:
         """Find out what is wrong with the configuration before the training does.

@@ -63,23 +63,40 @@ class SurrogateModule(lightning.LightningModule):
                 f" graphs {batch.graph.tolist()} of the store; look for NaN with `lrsa-geo data"
                 " check`, or lower optim.lr"
             )
-        self._log("loss", loss, batch, prog_bar=True)
-        return loss
+        share, graphs = self._share(batch)
+        self._log("loss", loss * share, graphs, prog_bar=True)
+        return loss * share
+
+    def _share(self, batch: Batch) -> tuple[Tensor | float, int]:
+        """What a batch counts for among those of all processes, and how many graphs these have.
+
+        Processes average their gradients, and sum_r (W_r / sum_s W_s) l_r is the loss of all their
+        batches in one, l_r and W_r being loss and weight of each: so l_r is multiplied by W_r over
+        the mean weight.
+        """
+        processes = self.trainer.world_size
+        if processes == 1:
+            return 1.0, batch.num_graphs
+        weight = self.objective.weight(batch)
+        both = torch.stack([weight, weight.new_tensor(batch.num_graphs)])
+        total, graphs = self.trainer.strategy.reduce(both, reduce_op="sum")
+        smallest = torch.finfo(total.dtype).tiny
+        return processes * weight / total.clamp(min=smallest), int(graphs)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the error of each field."""
         errors = self.objective.errors(self.surrogate(batch), batch).nanmean(0)
         for field, error in zip(self.objective.fields, errors, strict=True):
-            self._log(f"val_{field.name}", error, batch, prog_bar=True)
+            self._log(f"val_{field.name}", error, batch.num_graphs, prog_bar=True)
 
-    def _log(self, name: str, value: Tensor, batch: Batch, prog_bar: bool) -> None:
+    def _log(self, name: str, value: Tensor, graphs: int, prog_bar: bool) -> None:
         self.log(
             name,
             value,
             prog_bar=prog_bar,
             on_step=False,
             on_epoch=True,
-            batch_size=batch.num_graphs,
+            batch_size=graphs,
             sync_dist=True,
         )
 

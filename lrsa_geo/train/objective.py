@@ -82,6 +82,11 @@ class Objective:
         smallest = torch.finfo(values.dtype).tiny
         return torch.where(weights > 0, values * weights, 0).sum() / weights.sum().clamp(smallest)
 
+    def weight(self, batch: Batch) -> Tensor:
+        """What a batch counts for in :meth:`loss`: the sum of the weights of what is known."""
+        known = self._comparison(batch.y, batch).count > 0
+        return (batch.y.new_tensor(self.weights) * known).sum()
+
     def errors(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The errors to report, ``[B, number of fields]``; NaN where a graph has no truth."""
         comparison = self._comparison(prediction, batch)

@@ -15,7 +15,15 @@ MODULES = [
     module.name for module in pkgutil.walk_packages(lrsa_geo.nn.__path__, prefix="lrsa_geo.nn.")
 ]
 # Named by others, not built by users.
-ABSTRACT = {"LowRankMixer", "Mixer", "NodeModule", "OperatorConfig", "Summary", "WeightedSums"}
+ABSTRACT = {
+    "LostProcessError",
+    "LowRankMixer",
+    "Mixer",
+    "NodeModule",
+    "OperatorConfig",
+    "Summary",
+    "WeightedSums",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

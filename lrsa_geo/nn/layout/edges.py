@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lrsa_geo.nn.layout.across import Across
+
 # Bytes of messages that are worked on at a time: on a CPU they stay in its cache.
 CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 28}
 
@@ -28,6 +30,7 @@ class EdgeLayout:
         length: ``[E]`` |p_j - p_i|.
         weight: ``[E]`` share of each edge in the mean of its target; they add up to 1 or 0.
         ptr: ``[N + 1]`` edges ``ptr[i]:ptr[i + 1]`` reach node i.
+        across: where the nodes are that edges come from, if other processes have them.
 
     Examples:
         >>> import torch
@@ -44,18 +47,22 @@ class EdgeLayout:
         pos: Tensor,
         measure: Tensor | None = None,
         graph: Tensor | None = None,
+        across: Across | None = None,
     ) -> None:
         """Args:
         edge_index: ``[2, E]`` from node ``edge_index[0]`` to node ``edge_index[1]``, any order.
         pos: ``[N, D]``.
         measure: ``[N]`` weight of the messages from a node; 1 by default.
         graph: ``[N]`` graph of each node: no edge may join two.
+        across: edges may come from nodes N, N + 1, ... that it extends rows by.
 
         Raises:
             ValueError: an edge points at no node, or from one graph to another.
         """
+        self.across = across
         num_nodes = len(pos)
-        check_edges(edge_index, num_nodes, graph)
+        check_edges(edge_index, num_nodes + (across.num_halo if across else 0), graph)
+        measure = None if measure is None else self.reach(measure)
         if measure is not None and bool((measure == 0).any()):
             edge_index = edge_index[:, measure[edge_index[0]] > 0]
         source, target = edge_index
@@ -76,8 +83,12 @@ class EdgeLayout:
     def _place(self, pos: Tensor) -> None:
         source, target = self.edge_index
         self.pos = pos
-        self.offset = pos[source] - pos[target]
+        self.offset = self.reach(pos)[source] - pos[target]
         self.length = self.offset.norm(dim=1)
+
+    def reach(self, rows: Tensor) -> Tensor:
+        """Rows of the nodes, and of the halo that edges come from as well, if there is one."""
+        return rows if self.across is None else self.across.extend(rows)
 
     def at(self, pos: Tensor) -> EdgeLayout:
         """The same edges where the nodes are at ``pos [N, D]``; gradients reach these positions."""

@@ -67,6 +67,11 @@ class GraphLayout:
             batch.nodes.check(pos)
             if edge_index is None or batch.edges is not None:
                 return batch
+            if batch.nodes.across is not None:
+                raise ValueError(
+                    "`batch` is the layout of a mesh of several processes, which has its own edges:"
+                    " give `edge_index` to its Partition"
+                )
             batch, given = batch.nodes, {}
         nodes = NodeLayout.of(pos, batch, **given)  # type: ignore[arg-type]
         if edge_index is None:

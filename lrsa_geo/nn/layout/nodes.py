@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrsa_geo.nn.layout import rows as rows_of
+from lrsa_geo.nn.layout.across import Across
 from lrsa_geo.nn.layout.groups import CALL_COST_NODES, Group, make_groups
 
 
@@ -29,6 +30,7 @@ class NodeLayout:
         massless: ``[B]`` bool, graphs without a node of positive measure; None if there is none.
         padding: ``[B, N]`` bool, rows that are no nodes; None unless a traced program keeps them.
         dense: (B, N) if the user's tensors are dense.
+        across: where the other nodes of a graph are, if several processes share it.
 
     Examples:
         >>> import torch
@@ -69,6 +71,7 @@ class NodeLayout:
         self.massless: Tensor | None = None
         self.padding: Tensor | None = None
         self.measure = measure
+        self.across: Across | None = None
         self.share: Tensor | None = None
         self.total: Tensor | None = None
         self.heard: Tensor | None = None

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from lrsa_geo.nn.layout import NodeLayout
+from lrsa_geo.nn.layout import Across, NodeLayout
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.pointwise import Linear, modulate
 
@@ -21,6 +21,9 @@ class Summary(Protocol):
 
     def __add__(self: Self, other: Self) -> Self:
         """The summary of the nodes of both."""
+
+    def total(self: Self, across: Across) -> Self:
+        """The sum of the summaries of all processes that share the graphs, by sums of tensors."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class WeightedSums:
             self.measure + other.measure,
             self.heard + other.heard,
         )
+
+    def total(self, across: Across) -> WeightedSums:
+        """The sums over the nodes of all processes."""
+        return WeightedSums(*across.sum(self.values, self.weights, self.measure, self.heard))
 
     @classmethod
     def over(cls, weights: Tensor, values: Tensor, layout: NodeLayout) -> WeightedSums:
@@ -164,8 +171,15 @@ class LowRankMixer(Mixer):
     def conditioned_latents(
         self, nodes: Any, layout: NodeLayout, modulation: Tensor | None = None
     ) -> Tensor:
-        """What :meth:`compress` gives, and the graph's condition makes of it: ``[B, M, C]``."""
-        return self.conditioned(self.compress(nodes, layout), modulation)
+        """What :meth:`compress` gives, and the graph's condition makes of it: ``[B, M, C]``.
+
+        Where several processes share the graphs, their summaries are added up first.
+        """
+        if layout.across is None:
+            z = self.compress(nodes, layout)
+        else:
+            z = self.latents_of(self.summarize(nodes, layout).total(layout.across))
+        return self.conditioned(z, modulation)
 
     @staticmethod
     def conditioned(z: Tensor, modulation: Tensor | None) -> Tensor:
