@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrsa_geo import __version__
+from lrsa_geo.cli.benchmark import benchmark as _benchmark
 from lrsa_geo.cli.data import add_file_arguments, mesh_files
 from lrsa_geo.cli.data import data as _data
 from lrsa_geo.cli.errors import run_command
@@ -37,6 +38,7 @@ Train neural operators on meshes: geometry in, field out.
 
   lrsa-geo compare study.yaml            models x data sets x seeds, with tests
   lrsa-geo spectrum runs/elasticity      is what a model mixes of low rank? and the operators?
+  lrsa-geo benchmark --quick             time and memory of LRSA and its peers on this machine
 
 Errors are one line; --traceback, of any command, shows where they come from.
 """
@@ -54,6 +56,7 @@ def run(argv: list[str]) -> int:
         "spectrum": _spectrum,
         "decay": _decay,
         "precision": _precision,
+        "benchmark": _benchmark,
     }
     if argv and argv[0] in commands:
         return run_command(commands[argv[0]], argv[1:])
@@ -63,7 +66,8 @@ def run(argv: list[str]) -> int:
         "command",
         choices=list(commands),
         help="data: make and look at stores; train; evaluate; predict; compare models; ablate LRSA;"
-        " spectrum: singular values; decay: where low rank is not enough; precision: of 16 bits."
+        " spectrum: singular values; decay: where low rank is not enough; precision: of 16 bits;"
+        " benchmark: time and memory."
         " `lrsa-geo COMMAND --help` tells the rest.",
     )
     parser.parse_args(argv)

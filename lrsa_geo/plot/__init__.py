@@ -1,6 +1,7 @@
 """Every picture the project draws, as PNG files."""
 
 from lrsa_geo.plot.curves import (
+    cost_against_nodes,
     error_against_distance,
     error_against_size,
     histograms,
@@ -12,6 +13,7 @@ from lrsa_geo.plot.spectra import error_against_rank, errors_in_precision, singu
 
 __all__ = [
     "compare",
+    "cost_against_nodes",
     "draw_field",
     "error_against_distance",
     "error_against_rank",

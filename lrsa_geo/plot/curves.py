@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import column_slices
-from lrsa_geo.plot.style import readable, save, shown_values
+from lrsa_geo.plot.style import LINES, readable, save, shown_values
 
 
 def loss_curves(rows: list[dict[str, float]], path: str | Path) -> None:
@@ -77,4 +80,32 @@ def error_against_distance(
     axes.set(xlabel="distance to the boundary", ylabel=f"error of {name.replace('_', ' ')}")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
+    save(figure, path)
+
+
+def cost_against_nodes(kinds: Mapping[str, Mapping[str, np.ndarray]], path: str | Path) -> None:
+    """Time and memory of operators against the number of nodes, both logarithmic.
+
+    Args:
+        kinds: of each kind of run, a row of the picture, nodes, seconds and bytes ``[3, sizes]`` of
+            each operator.
+        path: PNG file.
+    """
+    figure = Figure(layout="constrained", figsize=(11, 0.4 + 4 * max(1, len(kinds))))
+    grid = figure.subplots(max(1, len(kinds)), 2, squeeze=False)
+    names = list(dict.fromkeys(name for curves in kinds.values() for name in curves))
+    styles: dict[str, dict[str, Any]] = {
+        name: {"color": f"C{i % 10}", "linestyle": LINES[i // 10 % len(LINES)]}
+        for i, name in enumerate(names)
+    }
+    for (kind, curves), (of_time, of_memory) in zip(kinds.items(), grid, strict=False):
+        for name, (nodes, seconds, size) in curves.items():
+            of_time.loglog(nodes, seconds, "o", markersize=3, **styles[name])
+            of_memory.loglog(nodes, size / 2**30, "o", markersize=3, **styles[name])
+        of_time.set(xlabel="nodes", ylabel="seconds", title=kind)
+        of_memory.set(xlabel="nodes", ylabel="GiB at the peak", title=kind)
+    for axes in grid.flat:
+        axes.grid(True, which="both", alpha=0.3)
+    handles = [Line2D([], [], marker="o", markersize=3, **styles[name]) for name in names]
+    figure.legend(handles, names, loc="outside right upper", fontsize="small")
     save(figure, path)

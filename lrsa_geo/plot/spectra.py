@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lrsa_geo.plot.style import save
+from lrsa_geo.plot.style import LINES, save
 
-LINES = ("-", "--", ":", "-.")
 FLOOR = 1e-8
 """Share of the largest singular value below which nothing is drawn: rounding."""
 

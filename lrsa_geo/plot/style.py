@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import Field
 
+LINES = ("-", "--", ":", "-.")
+"""Styles of lines where colours are used up, or say something else."""
+
 
 def shown_values(columns: np.ndarray, field: Field) -> np.ndarray:
     """A scalar itself, the length of a vector: ``[N, components]`` -> ``[N]``."""

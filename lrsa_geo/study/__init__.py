@@ -1,7 +1,8 @@
-"""Studies: models compared with seeds and their spread, spectra of operators, low precision."""
+"""Studies: models compared with seeds and their spread, spectra, low precision, cost."""
 
 from lrsa_geo.study.ablation import ablation
 from lrsa_geo.study.compare import Variant, compare, seconds_per_step, tune
+from lrsa_geo.study.cost import CostStudy, run_cost, unlike_sizes
 from lrsa_geo.study.decay import DecayRow, DecayStudy, not_enough, run_decay
 from lrsa_geo.study.empirical import EmpiricalKernel, empirical_kernel, fit_kernel
 from lrsa_geo.study.greens import green_spectra, helmholtz, midpoints, poisson, transport
@@ -19,8 +20,10 @@ from lrsa_geo.study.report import error_by_distance, table
 from lrsa_geo.study.run import run_study
 from lrsa_geo.study.spectrum import Spectrum, effective_rank, write_spectra
 from lrsa_geo.study.statistics import Paired, holm, paired
+from lrsa_geo.study.workload import peak_memory
 
 __all__ = [
+    "CostStudy",
     "DecayRow",
     "DecayStudy",
     "EmpiricalKernel",
@@ -46,7 +49,9 @@ __all__ = [
     "mixing_spectra",
     "not_enough",
     "paired",
+    "peak_memory",
     "poisson",
+    "run_cost",
     "run_decay",
     "run_precision",
     "run_study",
@@ -56,5 +61,6 @@ __all__ = [
     "train_in",
     "transport",
     "tune",
+    "unlike_sizes",
     "write_spectra",
 ]

@@ -220,10 +220,14 @@ class NodeLayout:
 
     def split(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Packed rows -> the rows of each group."""
+        if len(self.groups) == 1:
+            return (rows,)  # the gradient of a split is a copy
         return rows.split([group.rows for group in self.groups])
 
     def split_graphs(self, per_graph: Tensor) -> tuple[Tensor, ...]:
         """``[B, ...]`` -> the graphs of each group."""
+        if len(self.groups) == 1:
+            return (per_graph,)
         return per_graph.split([group.num_graphs for group in self.groups])
 
     def to(self, device: torch.device | str | None = None, **options: Any) -> NodeLayout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -72,7 +73,7 @@ class WeightedSums:
             w = group.pad_with_zeros(of_group)
             products.append(product(w.mT, group.pad(v)))
             sums.append(w.sum(2))
-        of_values, of_weights = torch.cat(products), torch.cat(sums)
+        of_values, of_weights = joined(products), joined(sums)
         if layout.massless is not None:
             of_values = of_values.masked_fill(layout.massless[:, None, None, None], 0)
             of_weights = of_weights.masked_fill(layout.massless[:, None, None], 0)
@@ -85,14 +86,26 @@ class WeightedSums:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` over two batch axes, ``[G, H, ., .]``, by views of one.
+    """``a @ b`` over two batch axes, ``[G, H, ., .]``, of which ``a`` is the larger one.
 
     ``torch.matmul`` copies operands whose batch axes are not next to each other in memory, as those
-    of packed rows are not; the shorter axis is walked through instead.
+    of packed rows are not. Here one axis alone is walked by ``bmm``, which takes views; both as one
+    where ``a`` has the heads outermost; or the shorter one step by step.
     """
-    axis = 0 if a.shape[0] <= a.shape[1] else 1
+    if a.shape[0] == 1:
+        return torch.bmm(a.squeeze(0), b.squeeze(0)).unsqueeze(0)
+    graphs, heads = a.shape[:2]
+    if a.stride(1) == graphs * a.stride(0):
+        a, b = a.transpose(0, 1).flatten(0, 1), b.transpose(0, 1).flatten(0, 1)
+        return torch.bmm(a, b).unflatten(0, (heads, graphs)).transpose(0, 1)
+    axis = 0 if graphs <= heads else 1
     parts = zip(a.unbind(axis), b.unbind(axis), strict=True)
     return torch.stack([one @ other for one, other in parts], dim=axis)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts below each other; a single one as it is, which ``torch.cat`` would copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def head_width(channels: int, heads: int) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, product
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, joined, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 
@@ -85,4 +84,4 @@ class LinearAttention(LowRankMixer):
         rows = [
             group.unpad(product(group.pad(queries), latents)) for group, queries, latents in parts
         ]
-        return self.reconstruct_out(torch.cat(rows).flatten(1))
+        return self.reconstruct_out(joined(rows).flatten(1))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lrsa_geo.nn.attention import attend
 from lrsa_geo.nn.layout import NodeLayout
-from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, product
+from lrsa_geo.nn.mixers.base import LowRankMixer, WeightedSums, head_width, joined, product
 from lrsa_geo.nn.pointwise import Linear, reset_children
 
 _EMPTY_SLICE = 1e-5  # as in the paper's code: a slice that no node is in
@@ -83,8 +83,13 @@ class PhysicsAttention(LowRankMixer):
     def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Slice weights ``[R, H, M]`` and values ``[R, H, d]`` of the nodes ``[R, C]``."""
         keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
-        logits = self.to_slices(keys) / self.temperature[:, None]
-        return logits.softmax(-1), values
+        # Divided by the temperature are the weights of S, not the R H M logits; the heads are
+        # outermost in memory, as the products over nodes want them.
+        per_head = self.temperature[:, None, None]
+        s, bias = self.to_slices.weight.mT / per_head, self.to_slices.bias / per_head
+        logits = torch.baddbmm(bias, keys.transpose(0, 1), s)
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        return logits.softmax(-1, dtype=exact).transpose(0, 1), values
 
     def summarize(self, nodes: tuple[Tensor, Tensor], layout: NodeLayout) -> WeightedSums:
         """Sums of the values in each slice, and of the weights."""
@@ -113,4 +118,4 @@ class PhysicsAttention(LowRankMixer):
         rows = [
             group.unpad(product(group.pad(weights), slices)) for group, weights, slices in parts
         ]
-        return self.reconstruct_out(torch.cat(rows).flatten(1))
+        return self.reconstruct_out(joined(rows).flatten(1))
