@@ -13,7 +13,7 @@ from torch_geometric.data import Data, Dataset
 from lrsa_geo.data.augment import Images, random_numbers
 from lrsa_geo.data.steps import StepView
 from lrsa_geo.data.store import MeshStore
-from lrsa_geo.mesh import with_edges
+from lrsa_geo.mesh import RandomNodes, with_edges
 
 EDGE_BYTES = 1 << 30  # of edges that a process keeps of graphs that it does not keep
 
@@ -34,6 +34,8 @@ class StoreDataset(Dataset):
             (:class:`Mirror`), all count: image k of graph i has the number ``k len(graphs) + i``.
         in_memory: keep what has been read. The steps of series are read anew each time, which costs
             little more: kept, they would take as many times the memory as an example has steps.
+        draw: of each graph the nodes that are read, as this transform draws them; the others never
+            are. Not with edges, with images, or with steps of series.
         seed: of the random numbers of the transform; they depend on it, the epoch and the number of
             the graph alone. None for PyTorch's own.
 
@@ -49,6 +51,7 @@ class StoreDataset(Dataset):
         transform: Callable[[Data], Data] | None = None,
         in_memory: bool = False,
         seed: int | None = None,
+        draw: RandomNodes | None = None,
     ) -> None:
         self._images = Images(transform)
         super().__init__(None, self._images.rest)
@@ -56,6 +59,13 @@ class StoreDataset(Dataset):
         self.graphs = list(range(len(store)) if graphs is None else graphs)
         self.arrays = list(store.arrays if arrays is None else arrays)
         self.in_memory = in_memory and not isinstance(store, StepView)
+        self.draw = draw
+        fixed = isinstance(store, StepView) or "edge_index" in self.arrays or self._images.count > 1
+        if draw is not None and (fixed or in_memory):
+            raise ValueError(
+                f"`draw` is {draw}, which draws from graphs as they are read only where they are"
+                " not kept, without edges, images and steps; give it as the transform"
+            )
         self.seed = seed
         missing = set(self.arrays) - {*store.arrays, "edge_index"}
         if missing:
@@ -93,18 +103,22 @@ class StoreDataset(Dataset):
         return copy.copy(data)
 
     def __getitem__(self, idx: Any) -> Any:
-        if self.seed is None or self.transform is None or not hasattr(idx, "__index__"):
+        random = self.transform is not None or self.draw is not None
+        if self.seed is None or not random or not hasattr(idx, "__index__"):
             return super().__getitem__(idx)
         number = self.indices()[int(idx)]
         with random_numbers(self.seed, int(self._epoch), number):
-            return self.transform(self.get(number))
+            data = self.get(number)
+            return data if self.transform is None else self.transform(data)
 
     def set_epoch(self, epoch: int) -> None:
         """Other random numbers in every epoch."""
         self._epoch.fill_(epoch)
 
     def _original(self, index: int) -> Data:
-        if self._whole:
+        if self.draw is not None and self._sizes[index] > self.draw.num_nodes:
+            data = self._drawn(index, self.draw)
+        elif self._whole:
             data = self.store[index]
         else:
             data = Data(**self.store.arrays_of(index, self._read))
@@ -113,6 +127,12 @@ class StoreDataset(Dataset):
             data.edge_index = self._edges_of(index)
         data.graph = self.store.mesh_number(index)
         return data
+
+    def _drawn(self, index: int, draw: RandomNodes) -> Data:
+        nodes = draw.choose(self._sizes[index])
+        data = Data(**self.store.rows_of(index, self._read, nodes))
+        data.num_nodes = draw.num_nodes
+        return draw.weighed(data, self._sizes[index])
 
     def _edges_of(self, index: int) -> Tensor:
         mesh = self.store.mesh_number(index)

@@ -141,13 +141,18 @@ class _MatchedStore(MeshStore):
 
     def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some arrays of graph ``index``."""
-        graph = super().arrays_of(index, arrays)
-        return {a: self._matches[a](v) if a in self._matches else v for a, v in graph.items()}
+        return self._matched(super().arrays_of(index, arrays))
+
+    def rows_of(self, index: int, arrays: list[str], nodes: Tensor) -> dict[str, Tensor]:
+        """Some arrays of graph ``index`` at some nodes."""
+        return self._matched(super().rows_of(index, arrays, nodes))
 
     def window(self, index: int, first: int, last: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some steps of a series."""
-        steps = super().window(index, first, last, arrays)
-        return {a: self._matches[a](v) if a in self._matches else v for a, v in steps.items()}
+        return self._matched(super().window(index, first, last, arrays))
+
+    def _matched(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {a: self._matches[a](v) if a in self._matches else v for a, v in values.items()}
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import subgraph
 
@@ -38,8 +39,7 @@ class RandomNodes(MeshTransform):
         num_nodes = len(data.pos)
         if num_nodes <= self.num_nodes:
             return data
-        drawn = torch.randperm(num_nodes, generator=self.generator)[: self.num_nodes]
-        drawn = drawn.sort().values.to(data.pos.device)
+        drawn = self.choose(num_nodes).to(data.pos.device)
         if data.get("edge_index") is not None:
             data.edge_index, data.edge_attr = subgraph(
                 drawn, data.edge_index, data.get("edge_attr"), True, num_nodes
@@ -51,13 +51,23 @@ class RandomNodes(MeshTransform):
                 data[array] = data[array][drawn]
         if data.get("point_data") is not None:
             data.point_data = {name: rows[drawn] for name, rows in data.point_data.items()}
-        if data.get("measure") is not None:
-            data.measure = data.measure * (num_nodes / self.num_nodes)
+        data = self.weighed(data, num_nodes)
         for array in ("cells", "cell_types", "cell_data"):
             if array in data:
                 del data[array]
         if "num_nodes" in data:
             data.num_nodes = self.num_nodes
+        return data
+
+    def choose(self, num_nodes: int) -> Tensor:
+        """``[n]``: which of so many nodes are drawn, in their order."""
+        drawn = torch.randperm(num_nodes, generator=self.generator)[: self.num_nodes]
+        return drawn.sort().values
+
+    def weighed(self, data: Data, num_nodes: int) -> Data:
+        """Drawn nodes of a graph of so many, with measures that stand for all of them."""
+        if data.get("measure") is not None:
+            data.measure = data.measure * (num_nodes / self.num_nodes)
         return data
 
     def __repr__(self) -> str:

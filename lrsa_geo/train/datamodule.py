@@ -13,6 +13,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
 from lrsa_geo.data import MeshStore, Split, StepView, StoreDataset, make_split, transform_of
+from lrsa_geo.mesh import RandomNodes
 from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.batches import GraphLists, NodeBatches
@@ -98,8 +99,12 @@ class StoreDataModule(lightning.LightningDataModule):
 
     def dataset(self, part: Part) -> StoreDataset:
         """The graphs of a part; those for training with their augmentation."""
-        transform = self._augmentation(self.store) if part == "train" else None
-        return self._dataset(self.store, getattr(self.split, part), self.arrays, transform)
+        graphs, draw = getattr(self.split, part), None
+        if part != "train":
+            return self._dataset(self.store, graphs, self.arrays, None)
+        if self.config.nodes_per_graph is not None and self._draws_while_reading(self.store):
+            draw = RandomNodes(self.config.nodes_per_graph)
+        return self._dataset(self.store, graphs, self.arrays, self._augmentation(self.store), draw)
 
     def samples(self, part: Part) -> StoreDataset:
         """One graph for each number of the split, in its order."""
@@ -108,9 +113,14 @@ class StoreDataModule(lightning.LightningDataModule):
     def _augmentation(self, store: MeshStore) -> BaseTransform | None:
         """What the configuration does to the training graphs of a store."""
         steps = list(self.config.augment)
-        if self.config.nodes_per_graph is not None:
+        if self.config.nodes_per_graph is not None and not self._draws_while_reading(store):
             steps.append({"name": "RandomNodes", "num_nodes": self.config.nodes_per_graph})
         return transform_of(steps, store.fields)
+
+    def _draws_while_reading(self, store: MeshStore) -> bool:
+        """Whether of the training graphs no node is read that a step does not see."""
+        whole = self.config.in_memory or self.config.augment or isinstance(store, StepView)
+        return not whole and "edge_index" not in self.arrays
 
     def _dataset(
         self,
@@ -118,8 +128,10 @@ class StoreDataModule(lightning.LightningDataModule):
         graphs: list[int],
         arrays: list[str],
         transform: BaseTransform | None,
+        draw: RandomNodes | None = None,
     ) -> StoreDataset:
-        return StoreDataset(store, graphs, arrays, transform, self.config.in_memory, self.seed)
+        in_memory = self.config.in_memory
+        return StoreDataset(store, graphs, arrays, transform, in_memory, self.seed, draw)
 
     def _loader(self, part: Part) -> DataLoader:
         dataset = self.dataset(part)

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrsa_geo.data import MeshStore, SplitConfig, node_spacing, octaves_for
+from lrsa_geo.data import (
+    MeshStore,
+    SplitConfig,
+    StoreDataset,
+    match_store,
+    node_spacing,
+    octaves_for,
+)
+from lrsa_geo.mesh import RandomNodes
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.train import (
     DataConfig,
@@ -45,6 +53,35 @@ def test_training_sees_drawn_nodes_and_validation_and_test_whole_meshes(cells):
     for loader, part in ((data.val_dataloader(), "val"), (data.test_dataloader(), "test")):
         sizes = [size for batch in loader for size in batch.ptr.diff().tolist()]
         assert sizes == cells.num_nodes[getattr(data.split, part)].tolist()
+
+
+def test_nodes_that_are_drawn_while_reading_are_those_drawn_from_memory(cells):
+    """The same batches; of the file no row of another node is read."""
+    arrays = ["pos", "y", "measure"]
+    read, kept = (loaders(cells, arrays, in_memory=keep) for keep in (False, True))
+    assert read.dataset("train").draw is not None
+    assert kept.dataset("train").draw is None
+    for one, other in zip(read.train_dataloader(), kept.train_dataloader(), strict=True):
+        assert one.num_nodes == other.num_nodes == 200
+        assert set(one.keys()) == set(other.keys())
+        for array in (*arrays, "ptr", "graph"):
+            torch.testing.assert_close(one[array], other[array], atol=0, rtol=0)
+
+
+def test_drawn_rows_are_those_of_a_matched_store(cells):
+    wanted = {"y": tuple(reversed(cells.fields["y"]))}
+    store = match_store(cells, wanted)
+    nodes = torch.tensor([3, 5, 8])
+    rows, whole = store.rows_of(2, ["pos", "y"], nodes), store[2]
+    for array, values in rows.items():
+        assert torch.equal(values, whole[array][nodes])
+    assert not torch.equal(rows["y"], cells[2].y[nodes])
+
+
+@pytest.mark.parametrize("more", [{"arrays": ["pos", "edge_index"]}, {"in_memory": True}])
+def test_what_needs_whole_graphs_does_not_draw_while_reading(cells, more):
+    with pytest.raises(ValueError, match=r"`draw` is RandomNodes\(5\).* as the transform"):
+        StoreDataset(cells, **{"arrays": ["pos"], **more}, draw=RandomNodes(5))
 
 
 def test_every_epoch_draws_anew_and_a_seed_draws_the_same(cells):

@@ -61,8 +61,12 @@ class OpenFile:
         values = np.frombuffer(self._map, dataset.dtype, dataset.size, offset)
         return values.reshape(dataset.shape)
 
-    def graph(self, index: int, only: Container[str] | None = None) -> dict[str, Any]:
+    def graph(
+        self, index: int, only: Container[str] | None = None, nodes: np.ndarray | None = None
+    ) -> dict[str, Any]:
         """Copies of the arrays of a graph (or ``only`` some) as tensors, and ``num_nodes``.
+
+        Of arrays of nodes, only the rows of ``nodes`` are read, if these are given.
 
         Pages of the mapped file count as memory of this process until the kernel needs it for
         something else. They are handed back now and then, so that they never grow with the file.
@@ -73,7 +77,8 @@ class OpenFile:
         values: dict[str, Any] = {}
         for array, rows, kind in self._arrays:
             if only is None or array in only:
-                part = rows[first[kind] : last[kind]]
+                part = rows[first[kind] : last[kind]]  # mapped, or of a compressed file read
+                part = part[nodes] if nodes is not None and kind == node else part
                 part = part.T if array == "edge_index" else part
                 values[array] = torch.from_numpy(part.copy())
                 if kind == state:

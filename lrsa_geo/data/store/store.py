@@ -163,7 +163,20 @@ class MeshStore:
 
     def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some arrays of graph ``index``; the others are not read."""
-        graph = self._open().graph(range(len(self))[index], arrays)
+        return self._some(index, arrays, None)
+
+    def rows_of(self, index: int, arrays: list[str], nodes: Tensor) -> dict[str, Tensor]:
+        """The same at some nodes alone: of arrays of nodes no other row is read.
+
+        Args:
+            index: number of the graph.
+            arrays: their names.
+            nodes: ``[n]`` numbers of the nodes.
+        """
+        return self._some(index, arrays, nodes.numpy())
+
+    def _some(self, index: int, arrays: list[str], nodes: np.ndarray | None) -> dict[str, Tensor]:
+        graph = self._open().graph(range(len(self))[index], arrays, nodes)
         return {array: graph[array] for array in arrays}
 
     def read(self, array: str) -> np.ndarray:
