@@ -10,6 +10,8 @@ from torch_geometric.utils import subgraph
 from lrsa_geo.mesh.graph_by_graph import MeshTransform
 from lrsa_geo.mesh.mesh_data import NODE_ARRAYS
 
+_MANY = 16  # times the drawn nodes, from which a mesh is large
+
 
 class RandomNodes(MeshTransform):
     r"""Draw some nodes at random, so that a training step costs less. O(N + E).
@@ -61,8 +63,16 @@ class RandomNodes(MeshTransform):
 
     def choose(self, num_nodes: int) -> Tensor:
         """``[n]``: which of so many nodes are drawn, in their order."""
-        drawn = torch.randperm(num_nodes, generator=self.generator)[: self.num_nodes]
-        return drawn.sort().values
+        if num_nodes < _MANY * self.num_nodes:
+            drawn = torch.randperm(num_nodes, generator=self.generator)[: self.num_nodes]
+            return drawn.sort().values
+        # Of a large mesh few are drawn twice, and numbers for all its nodes would cost the most.
+        found = torch.empty(0, dtype=torch.long)
+        while len(found) < self.num_nodes:
+            more = torch.randint(num_nodes, (self.num_nodes,), generator=self.generator)
+            found = torch.cat([found, more]).unique()
+        kept = torch.randperm(len(found), generator=self.generator)[: self.num_nodes]
+        return found[kept].sort().values
 
     def weighed(self, data: Data, num_nodes: int) -> Data:
         """Drawn nodes of a graph of so many, with measures that stand for all of them."""

@@ -52,6 +52,26 @@ def test_sums_over_drawn_nodes_are_in_the_mean_those_over_all():
     assert abs(sums.mean() - exact) < 4 * sums.std() / 4000**0.5
 
 
+@pytest.mark.parametrize("num_nodes", [12, 160])
+def test_each_set_of_nodes_is_as_likely_as_any_other(num_nodes):
+    """Pairs are drawn as often as they should, of small and of large meshes."""
+    draw, count = RandomNodes(4, torch.Generator().manual_seed(0)), 20_000
+    together = torch.zeros(num_nodes, num_nodes)
+    for _ in range(count):
+        drawn = draw.choose(num_nodes)
+        assert len(drawn) == 4
+        assert (drawn.diff() > 0).all()
+        together[drawn[:, None], drawn] += 1
+    expected = count * 4 * 3 / (num_nodes * (num_nodes - 1))
+    pairs = together[~torch.eye(num_nodes, dtype=torch.bool)]
+    chi_square = ((pairs - expected).square() / expected).sum() / 2
+    cells = len(pairs) / 2
+    assert abs(chi_square - cells) < 6 * (2 * cells) ** 0.5
+    assert (
+        abs(together.diagonal() - count * 4 / num_nodes).max() < 6 * (count * 4 / num_nodes) ** 0.5
+    )
+
+
 def test_every_call_draws_anew_and_small_graphs_stay():
     data, draw = square(), RandomNodes(9, torch.Generator().manual_seed(0))
     assert not torch.equal(draw(data).pos, draw(data).pos)
