@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -24,3 +25,24 @@ def keep_freed_memory() -> None:
         return  # another C library
     mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the largest value it takes
     mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def free_memory() -> int:
+    """Bytes that may still be taken on this machine and in its control group; 4 GiB if unknown."""
+    limits = []
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            limits.append(int(line.split()[1]) * 1024)
+    group = "/sys/fs/cgroup/memory."
+    for most, used in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):
+        both = [*_lines(f"{group}{most}")[:1], *_lines(f"{group}{used}")[:1]]
+        if len(both) == 2 and both[0].isdecimal():
+            limits.append(int(both[0]) - int(both[1]))
+    return min(limits, default=4 << 30)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().split("\n")
+    except OSError:  # another system
+        return []

@@ -52,15 +52,17 @@ def stream(
         cond: ``[1, P]``.
         measure: ``[N]``.
         chunk: nodes that are worked on at a time.
-        buffer: rows and channels -> the tensor that holds the features, such as one that is mapped
-            from a file; in memory by default. With local layers there are two of them.
+        buffer: rows and channels -> the tensor that holds the features, of the model's type, such
+            as one that is mapped from a file; in memory by default. With local layers there are two
+            of them.
         progress: called with the nodes that were worked on, N times the number of blocks in all.
 
     Returns:
         ``[N, K]``.
 
     Raises:
-        ValueError: a chunk has no node; shapes do not fit; a part of the model cannot be streamed.
+        ValueError: a chunk has no node; shapes or types do not fit; a part of the model cannot be
+            streamed.
 
     Examples:
         >>> import torch
@@ -75,15 +77,14 @@ def stream(
     _check(model, x, pos, edge_index, cond, measure)
     mesh = _Mesh(model, x, pos, measure, chunk)
     modulations = _modulations(model, cond)
-    make = buffer or torch.empty
-    h = _like(model, make(len(pos), model.config.channels))
+    h = _features(model, len(pos), buffer)
     for rows in mesh.chunks():
         h[rows] = mesh.lifted(rows)
     halo = None
     spare = h
     if model.has_local and edge_index is not None:
         halo = _Halo(edge_index, mesh)
-        spare = _like(model, make(len(pos), model.config.channels))
+        spare = _features(model, len(pos), buffer)
     for block, modulation in zip(model.blocks, modulations, strict=False):
         assert isinstance(block, MixerBlock)
         step = _Step(block, mesh, modulation, progress or _nobody)
@@ -239,11 +240,19 @@ def _nobody(rows: int) -> None:
     """Nobody watches the progress."""
 
 
-def _like(model: GeometryOperator, buffer: Tensor) -> Tensor:
-    """A buffer of the type and on the device of the model."""
-    weight = model.project.weight
-    if buffer.dtype != weight.dtype or buffer.device != weight.device:
-        return torch.empty_like(buffer, dtype=weight.dtype, device=weight.device)
+def _features(
+    model: GeometryOperator, rows: int, make: Callable[[int, int], Tensor] | None
+) -> Tensor:
+    """``[N, C]`` of the type and on the device of the model."""
+    shape, weight = (rows, model.config.channels), model.project.weight
+    if make is None:
+        return weight.new_empty(shape)
+    buffer = make(*shape)
+    if (buffer.shape, buffer.dtype, buffer.device) != (shape, weight.dtype, weight.device):
+        raise ValueError(
+            f"`buffer` gives {list(buffer.shape)} of {buffer.dtype} on {buffer.device}, expected"
+            f" {list(shape)} of {weight.dtype} on {weight.device}, as the model has it"
+        )
     return buffer
 
 

@@ -18,7 +18,7 @@ from lrsa_geo.study.workload import (
     CostPrecision,
     Kind,
     Workload,
-    free_memory,
+    memory_left,
     product_rate,
     seconds_of,
 )
@@ -238,7 +238,7 @@ class _Measuring:
         allowed = self.study.memory
         if allowed is None:
             _clean()
-            allowed = int(0.8 * free_memory(self.study.device))
+            allowed = int(0.8 * memory_left(self.study.device))
         if needed <= allowed:
             return ""
         return f"needs about {needed / 2**30:.2f} GiB, allowed are {allowed / 2**30:.2f}"

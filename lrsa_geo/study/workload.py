@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +17,7 @@ from torch.utils.flop_counter import (
 )
 
 from lrsa_geo.nn import GraphLayout, OperatorConfig
+from lrsa_geo.process import free_memory
 from lrsa_geo.study.contenders import IN_CHANNELS, POS_DIM, make_contender
 
 CostPrecision = Literal["32-true", "bf16-mixed"]
@@ -174,27 +174,11 @@ def product_rate(size: int, device: str = "cpu", precision: CostPrecision = "32-
     return 2 * size**3 / seconds_of(lambda: torch.mm(a, a, out=out), device)
 
 
-def free_memory(device: str = "cpu") -> int:
-    """Bytes that may still be taken: of the GPU, or of this machine and its control group."""
+def memory_left(device: str = "cpu") -> int:
+    """Bytes that may still be taken: of the GPU, or of this machine."""
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    limits = []
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    group = "/sys/fs/cgroup/memory."
-    for most, used in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):
-        both = [*_lines(f"{group}{most}")[:1], *_lines(f"{group}{used}")[:1]]
-        if len(both) == 2 and both[0].isdecimal():
-            limits.append(int(both[0]) - int(both[1]))
-    return min(limits, default=4 << 30)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().split("\n")
-    except OSError:  # another system
-        return []
+    return free_memory()
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -17,6 +17,7 @@ from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh import MeshError, with_edges
 from lrsa_geo.nn import why_not
 from lrsa_geo.train.assembly import matched
+from lrsa_geo.train.large import feature_buffer
 from lrsa_geo.train.objective import relative_l2
 from lrsa_geo.train.results import check_outputs, is_one_file, output_files, write_result
 from lrsa_geo.train.run import Run
@@ -78,7 +79,8 @@ def predict(surrogate: Surrogate, data: Data) -> Tensor:
 
     Edges are made by :func:`with_edges` if the surrogate needs them and the graph has none. A model
     of series predicts the next state of an example, see :func:`rollout`. A large graph is worked on
-    chunk by chunk (:meth:`Surrogate.streamed`), with a progress bar.
+    chunk by chunk (:meth:`Surrogate.streamed`), with a progress bar, and its features are put into
+    a file where the memory is too small for them.
 
     Raises:
         ValueError: the graph lacks an array that the model was trained with, or a batch without
@@ -101,7 +103,8 @@ def predict(surrogate: Surrogate, data: Data) -> Tensor:
 def _streamed(surrogate: Surrogate, data: Data) -> Tensor:
     total = len(data.pos) * len(surrogate.operator.blocks)
     with progress_bar(total, f"predicting {len(data.pos):,} nodes", quiet_in_files=True) as done:
-        return surrogate.streamed(data, progress=lambda rows: done(rows, 0))
+        buffer = feature_buffer(surrogate, len(data.pos))
+        return surrogate.streamed(data, buffer=buffer, progress=lambda rows: done(rows, 0))
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,12 @@ class Surrogate(nn.Module):
         return self._physical(y, data)
 
     def streamed(
-        self, data: Data, *, chunk: int = CHUNK, progress: Callable[[int], None] | None = None
+        self,
+        data: Data,
+        *,
+        chunk: int = CHUNK,
+        buffer: Callable[[int, int], Tensor] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Tensor:
         """The same for one graph of any size, chunk by chunk, see :func:`lrsa_geo.nn.stream`.
 
@@ -145,6 +150,7 @@ class Surrogate(nn.Module):
         Args:
             data: one graph, with its edges if the model reads them.
             chunk: nodes that are worked on at a time.
+            buffer: where the features are, see :func:`lrsa_geo.nn.stream`.
             progress: called with nodes that were worked on, N times the number of blocks in all.
 
         Raises:
@@ -159,6 +165,7 @@ class Surrogate(nn.Module):
             cond=cond,
             measure=_measure_of(data, self.config),
             chunk=chunk,
+            buffer=buffer,
             progress=progress,
         )
         return self._physical(y, data)

@@ -115,6 +115,12 @@ def test_features_may_lie_in_a_file(tmp_path: Path) -> None:
         ({}, {"cond": torch.ones(1, 1)}, "`cond` is of shape"),
         ({"cond_channels": 2}, {}, r"`cond` is None, expected \[1, 2\]"),
         ({}, {"measure": torch.ones(3)}, r"`measure` has shape \[3\]"),
+        (
+            {},
+            {"buffer": lambda n, c: torch.empty(n, c).double()},
+            "`buffer` gives .* of torch.float64",
+        ),
+        ({}, {"buffer": lambda n, c: torch.empty(c, n)}, r"`buffer` gives \[16, 10\]"),
     ],
 )
 def test_what_cannot_be_streamed_is_refused(changes, more, message) -> None:
