@@ -57,6 +57,9 @@ def layers() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
         "MeshConv with a layout of other positions": lambda x, p, w: conv(
             x, p, EdgeLayout(EDGES, torch.zeros_like(p), w)
         ),
+        "MeshConv with an edge from a node to itself": lambda x, p, w: conv(
+            x, p, EdgeLayout(torch.cat([EDGES, torch.tensor([[4], [4]])], 1), p, w)
+        ),
         "SAGEConv": lambda x, p, w: sage(x, p, EdgeLayout(EDGES, p, w)),
         "GATv2Conv": lambda x, p, w: gat(x, p, EdgeLayout(EDGES, p, w)),
         "FourierEncoding": lambda x, p, w: encode(p),

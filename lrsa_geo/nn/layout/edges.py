@@ -84,7 +84,9 @@ class EdgeLayout:
         source, target = self.edge_index
         self.pos = pos
         self.offset = self.reach(pos)[source] - pos[target]
-        self.length = self.offset.norm(dim=1)
+        # Of an edge without length (from a node to itself) all derivatives are 0, not NaN.
+        square = self.offset.square().sum(1)
+        self.length = square.masked_fill(square == 0, 1).sqrt().masked_fill(square == 0, 0)
 
     def reach(self, rows: Tensor) -> Tensor:
         """Rows of the nodes, and of the halo that edges come from as well, if there is one."""

@@ -1,0 +1,64 @@
+"""What streaming costs: memory beyond the features, and time of a node against the plain forward.
+
+    OMP_NUM_THREADS=1 pytest tests/benchmarks/test_streaming_cost.py --benchmark-only -s
+
+Eight blocks of 128 channels and 64 latents, float32. Each size runs in a process of its own, whose
+peak memory beyond what it held before (features, positions and the model are not counted there) is
+printed; above a million nodes the features lie in a file.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from multiprocessing import get_context
+
+import pytest
+import torch
+
+from lrsa_geo.nn import GeometryOperator, stream
+from lrsa_geo.train.large import mapped_rows
+
+SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
+IN_MEMORY = 1_000_000
+PLAIN = 100_000
+CHANNELS = 128
+
+
+def cost_of(nodes: int, plain: bool) -> tuple[float, float]:
+    """Processor seconds of a node, and GiB at the peak beyond what was there before."""
+    torch.manual_seed(0)
+    model = GeometryOperator(3, 1, 3, channels=CHANNELS, depth=8, heads=8, num_latents=64).eval()
+    x, pos = torch.rand(nodes, 3), torch.rand(nodes, 3)
+    with torch.inference_mode():
+        stream(model, x[:1000], pos[:1000])  # what is loaded and made once
+        features = None
+        if not plain:
+            make = mapped_rows if nodes > IN_MEMORY else torch.empty
+            features = make(nodes, CHANNELS, dtype=torch.float32).fill_(1)  # every page is there
+        before, started = peak(), time.process_time()
+        if plain:
+            model(x, pos)
+        else:
+            stream(model, x, pos, buffer=lambda *shape: features)
+        seconds = time.process_time() - started
+    return seconds / nodes, (peak() - before) / 2**30
+
+
+def peak() -> int:
+    """Bytes that this process held at most, so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_memory_and_time_of_streaming(benchmark: pytest.FixtureRequest) -> None:
+    cases = [(PLAIN, True), *((nodes, False) for nodes in SIZES)]
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        found = [pool.apply(cost_of, case) for case in cases]
+    benchmark.pedantic(cost_of, (SIZES[0], False), rounds=1)
+    reference = found[0][0]
+    for (nodes, plain), (seconds, memory) in zip(cases, found, strict=True):
+        print(
+            f"\n{nodes:,} nodes, {'plain' if plain else 'streamed'}: {1e6 * seconds:.1f} us a node"
+            f" ({seconds / reference:.2f} x plain), {memory:.2f} GiB beyond features and inputs",
+            end="",
+        )
