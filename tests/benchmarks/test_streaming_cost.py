@@ -52,13 +52,16 @@ def peak() -> int:
 
 def test_memory_and_time_of_streaming(benchmark: pytest.FixtureRequest) -> None:
     cases = [(PLAIN, True), *((nodes, False) for nodes in SIZES)]
+    reference = 0.0
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        found = [pool.apply(cost_of, case) for case in cases]
+        for nodes, plain in cases:
+            seconds, memory = pool.apply(cost_of, (nodes, plain))
+            reference = reference or seconds
+            print(
+                f"\n{nodes:,} nodes, {'plain' if plain else 'streamed'}: {1e6 * seconds:.1f} us a"
+                f" node ({seconds / reference:.2f} x plain), {memory:.2f} GiB beyond features and"
+                " inputs",
+                end="",
+                flush=True,
+            )
     benchmark.pedantic(cost_of, (SIZES[0], False), rounds=1)
-    reference = found[0][0]
-    for (nodes, plain), (seconds, memory) in zip(cases, found, strict=True):
-        print(
-            f"\n{nodes:,} nodes, {'plain' if plain else 'streamed'}: {1e6 * seconds:.1f} us a node"
-            f" ({seconds / reference:.2f} x plain), {memory:.2f} GiB beyond features and inputs",
-            end="",
-        )
