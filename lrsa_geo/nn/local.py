@@ -64,7 +64,7 @@ class LocalLayer(nn.Module):
         self.conv = _make_conv(conv, channels, pos_dim, options)
         takes = inspect.signature(self.conv.forward).parameters
         self._takes_layout, self._takes_attr = "edges" in takes, "edge_attr" in takes
-        self.needs_edges = "layout" not in takes
+        self.needs_edges = _reads_edges(self.conv)
 
     def reset_parameters(self) -> None:
         """Draw new weights."""
@@ -100,6 +100,19 @@ class LocalLayer(nn.Module):
             self.conv.out.weight.mul_(factor)
         elif isinstance(self.conv, GridConv):
             self.conv.conv.weight.mul_(factor)
+
+
+def needs_edges(name: str) -> bool:
+    """Whether the local layer of this name reads the edges of a mesh.
+
+    Raises:
+        ValueError: there is no such convolution.
+    """
+    return _reads_edges(_named(name))
+
+
+def _reads_edges(conv: Any) -> bool:
+    return "layout" not in inspect.signature(conv.forward).parameters
 
 
 def _make_conv(

@@ -104,7 +104,7 @@ class GeometryOperator(nn.Module):
             )
             for number in range(depth)
         )
-        self.has_local = any(
+        self.needs_edges = any(
             layer.needs_edges for layer in self.modules() if isinstance(layer, LocalLayer)
         )
         self.norm = RMSNorm(channels)
@@ -166,7 +166,7 @@ class GeometryOperator(nn.Module):
             pos = self._from_centre(pos, nodes)
         h = self.lift(nodes.pack(self.features(x, pos)))
         packed_pos = nodes.pack(pos)
-        edges = edges.at(packed_pos) if self.has_local and edges is not None else None
+        edges = edges.at(packed_pos) if self.needs_edges and edges is not None else None
         modulations: Sequence[Tensor | None] = [None] * (len(self.blocks) + 1)
         if self.condition is not None:
             modulations = self.condition(self._checked_cond(cond, nodes))
@@ -185,14 +185,14 @@ class GeometryOperator(nn.Module):
         if not (self.config.checkpoint and torch.is_grad_enabled()):
             return block.mix(h, *others)
 
-        def mix(
-            rows: Tensor,
-        ) -> Tensor:  # the others as they are: layers know positions by identity
-            return block.mix(rows, *others)
-
+        # The others are no arguments of the checkpoint, which would hand on copies: layers know
+        # positions by identity. The context says whether there is a second derivative.
         context = copy_context()
 
-        def in_context(rows: Tensor) -> Tensor:  # which says whether to be differentiated twice
+        def mix(rows: Tensor) -> Tensor:
+            return block.mix(rows, *others)
+
+        def in_context(rows: Tensor) -> Tensor:
             return context.run(mix, rows)
 
         function = mix if torch.compiler.is_compiling() else in_context
@@ -218,7 +218,7 @@ class GeometryOperator(nn.Module):
         self, edge_index: Tensor | None, batch: Tensor | NodeLayout | GraphLayout | None
     ) -> Tensor | None:
         """The edges if they are needed."""
-        if not self.has_local:
+        if not self.needs_edges:
             return None
         ready = isinstance(batch, GraphLayout) and batch.edges is not None
         if edge_index is None and not ready:

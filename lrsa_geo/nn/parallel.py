@@ -31,10 +31,9 @@ from torch import distributed as dist
 
 from lrsa_geo.nn.collectives import Collectives
 from lrsa_geo.nn.layout import EdgeLayout, GraphLayout, NodeLayout
-from lrsa_geo.nn.local import LocalLayer
-from lrsa_geo.nn.mesh_conv import MeshConv
-from lrsa_geo.nn.mixers import LowRankMixer, Mixer
+from lrsa_geo.nn.mixers import Mixer
 from lrsa_geo.nn.partition import MeshPart
+from lrsa_geo.nn.parts import needs_whole_mesh
 
 
 class SharedMesh(Collectives):
@@ -192,20 +191,17 @@ class SharedMesh(Collectives):
 
     def check(self, module: nn.Module) -> None:
         """Raise ValueError unless a layer can work on a mesh of several processes."""
-        inside_low_rank: set[nn.Module] = set()
-        for found in module.modules():
-            if isinstance(found, LowRankMixer):
-                inside_low_rank.update(found.modules())
-            elif isinstance(found, Mixer) and found not in inside_low_rank:
-                raise ValueError(
-                    f"{type(found).__name__} gathers no summary that can be added, so a mesh of"
-                    " several processes cannot be mixed by it; give it the whole mesh"
-                )
-            elif isinstance(found, LocalLayer) and not isinstance(found.conv, MeshConv):
-                raise ValueError(
-                    f"the local layer is {type(found.conv).__name__}, and only MeshConv is known to"
-                    " read no more than a node's neighbours; give it the whole mesh"
-                )
+        found = needs_whole_mesh(module)
+        if isinstance(found, Mixer):
+            raise ValueError(
+                f"{type(found).__name__} gathers no summary that can be added, so a mesh of several"
+                " processes cannot be mixed by it; give it the whole mesh"
+            )
+        if found is not None:
+            raise ValueError(
+                f"the local layer is {type(found).__name__}, and only MeshConv is known to read no"
+                " more than a node's neighbours; give it the whole mesh"
+            )
 
     def __repr__(self) -> str:
         return f"SharedMesh({self.part})"

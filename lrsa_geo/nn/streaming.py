@@ -12,9 +12,9 @@ from torch import Tensor
 from lrsa_geo.nn.block import MixerBlock
 from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
-from lrsa_geo.nn.mesh_conv import MeshConv
-from lrsa_geo.nn.mixers import LowRankMixer
+from lrsa_geo.nn.mixers import LowRankMixer, Mixer
 from lrsa_geo.nn.operator import GeometryOperator
+from lrsa_geo.nn.parts import needs_whole_mesh
 from lrsa_geo.nn.pointwise import modulate
 
 CHUNK = 16_384
@@ -82,7 +82,7 @@ def stream(
         h[rows] = mesh.lifted(rows)
     halo = None
     spare = h
-    if model.has_local and edge_index is not None:
+    if model.needs_edges and edge_index is not None:
         halo = _Halo(edge_index, mesh)
         spare = _features(model, len(pos), buffer)
     for block, modulation in zip(model.blocks, modulations, strict=False):
@@ -277,7 +277,7 @@ def _check(
     if not len(pos):
         raise ValueError("`pos` has no node, so there is nothing to predict")
     model._check(x, pos)
-    if model.has_local and edge_index is None:
+    if model.needs_edges and edge_index is None:
         raise ValueError("`edge_index` is None, but the model has local layers")
     expected = (1, model.cond_channels)
     if (cond is None) == bool(model.cond_channels) or (cond is not None and cond.shape != expected):
@@ -290,15 +290,15 @@ def _check(
 def why_not(model: GeometryOperator) -> str:
     """Why a model cannot be streamed; nothing if it can."""
     for number, block in enumerate(model.blocks):
-        assert isinstance(block, MixerBlock)
-        if block.mixer is not None and not isinstance(block.mixer, LowRankMixer):
+        found = needs_whole_mesh(block)
+        if isinstance(found, Mixer):
             return (
-                f"block {number} mixes by {type(block.mixer).__name__}, which gathers no summary"
-                " that can be added, so it cannot be streamed"
+                f"block {number} mixes by {type(found).__name__}, which gathers no summary that can"
+                " be added, so it cannot be streamed"
             )
-        if block.local is not None and not isinstance(block.local.conv, MeshConv):
+        if found is not None:
             return (
-                f"block {number} has the local layer {type(block.local.conv).__name__}, and only"
-                " MeshConv is known to read no more than a node's neighbours"
+                f"block {number} has the local layer {type(found).__name__}, and only MeshConv is"
+                " known to read no more than a node's neighbours"
             )
     return ""

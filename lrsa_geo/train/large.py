@@ -27,7 +27,7 @@ def feature_buffer(surrogate: Surrogate, num_nodes: int) -> Callable[[int, int],
     however the process ends.
     """
     operator = surrogate.operator
-    weight, buffers = operator.project.weight, 2 if operator.has_local else 1
+    weight, buffers = operator.project.weight, 2 if operator.needs_edges else 1
     size = num_nodes * operator.config.channels * weight.element_size()
     if weight.device.type != "cpu" or buffers * size <= SHARE * free_memory():
         return None

@@ -20,6 +20,7 @@ from lrsa_geo.data import MeshStore, Normalizer, Ranges, Statistics, octaves_for
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import total_width, with_edges, with_query_points
 from lrsa_geo.nn import CHUNK, GeometryOperator, GraphLayout, OperatorConfig, stream
+from lrsa_geo.nn.local import needs_edges
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 from lrsa_geo.train.signature import Signature
 
@@ -50,7 +51,7 @@ class ModelConfig(OperatorConfig):
     @property
     def needs_edges(self) -> bool:
         """Whether messages pass along the edges of the mesh."""
-        return self.local not in (None, "GridConv")
+        return self.local is not None and needs_edges(self.local)
 
 
 class Surrogate(nn.Module):

@@ -72,7 +72,7 @@ def on_grid(order: str = "global-first", **options) -> GeometryOperator:
 @pytest.mark.parametrize("order", ["local-first", "global-first", "parallel"])
 def test_in_an_operator_it_needs_no_edges_and_graphs_stay_apart(order):
     model = on_grid(order)
-    assert not model.has_local
+    assert not model.needs_edges
     x, pos = torch.randn(40, 3, dtype=torch.float64), torch.rand(40, 2, dtype=torch.float64)
     together = model(x, pos, torch.arange(40) // 20)
     alone = torch.cat([model(x[:20], pos[:20]), model(x[20:], pos[20:])])
