@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 from pathlib import Path
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+# Files of a control group, of the second and of the first kind.
+_LIMIT_AND_USE = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
 
 
 def keep_freed_memory() -> None:
@@ -33,12 +43,21 @@ def free_memory() -> int:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             limits.append(int(line.split()[1]) * 1024)
-    group = "/sys/fs/cgroup/memory."
-    for most, used in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):
-        both = [*_lines(f"{group}{most}")[:1], *_lines(f"{group}{used}")[:1]]
+    for most, used in _LIMIT_AND_USE:
+        both = [*_lines(most)[:1], *_lines(used)[:1]]
         if len(both) == 2 and both[0].isdecimal():
             limits.append(int(both[0]) - int(both[1]))
     return min(limits, default=4 << 30)
+
+
+def processor_name() -> str:
+    """What the processor is called, as far as the system tells."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in _lines("/proc/cpuinfo")
+        if line.startswith("model name")
+    ]
+    return next(iter(names), platform.processor() or platform.machine())
 
 
 def _lines(path: str) -> list[str]:

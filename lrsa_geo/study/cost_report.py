@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from lrsa_geo.plot import cost_against_nodes
+from lrsa_geo.process import processor_name
 from lrsa_geo.study.contenders import OF_PYG
 from lrsa_geo.study.tables import made_with, markdown_rows, write_table
 from lrsa_geo.study.workload import Kind
@@ -134,7 +134,7 @@ class CostReport:
         """What it was measured on."""
         on_gpu = torch.device(self.device).type == "cuda"
         return {
-            "device": torch.cuda.get_device_name() if on_gpu else _processor(),
+            "device": torch.cuda.get_device_name() if on_gpu else processor_name(),
             "threads": torch.get_num_threads(),
             "clock": "CUDA events"
             if on_gpu
@@ -217,12 +217,3 @@ def _memory(size: int) -> str:
         if size >= 10 << unit:
             return f"{size / 2**unit:,.0f} {name}"
     return f"{size / 2**20:,.1f} MiB"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n")
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor() or platform.machine())

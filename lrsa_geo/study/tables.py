@@ -14,6 +14,7 @@ import torch
 
 from lrsa_geo import __version__
 from lrsa_geo.files import atomic_path
+from lrsa_geo.process import processor_name
 
 
 def write_table(path: Path, content: str | Iterable[Sequence[Any]]) -> None:
@@ -41,6 +42,6 @@ def spread(errors: Sequence[float] | np.ndarray) -> str:
 def made_with() -> str:
     """Versions, processor and date, in a sentence."""
     return (
-        f"lrsa_geo {__version__}, torch {torch.__version__}, {platform.processor() or 'processor'}"
+        f"lrsa_geo {__version__}, torch {torch.__version__}, {processor_name()}"
         f" ({platform.machine()}), {date.today().isoformat()}."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore, StepView
+from lrsa_geo.process import processor_name
 from lrsa_geo.train.assembly import loaders_of, matched
 from lrsa_geo.train.baselines import Baselines
 from lrsa_geo.train.config import DataConfig, load_config
@@ -76,7 +76,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         "peak_memory_mib": _peak_memory_mib(),
         "versions": {library: version(library) for library in LIBRARIES},
         "machine": {
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor_name(),
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
