@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from lrsa_geo.simulate.cylinder_checks import frequency
-from lrsa_geo.train import assemble, load_config, load_surrogate, matched, prepare_store
+from lrsa_geo.train import load_config, load_surrogate, matched, prepare_store
+from lrsa_geo.train.assembly import loaders_of
 from lrsa_geo.train.rollout_report import roll_out, stable_steps
 
 STEPS = 100
@@ -29,10 +30,10 @@ def main(folder: Path) -> None:
     """Print the figures of a run."""
     config = load_config(folder / "config.yaml")
     surrogate = load_surrogate(folder)
-    store = prepare_store(config.data)
-    parts, view = assemble(config, store), matched(store, surrogate.signature)
-    test, start = parts.loaders.split.test, surrogate.signature.of_series.history
-    long = np.array(stable_steps(surrogate, view, test, parts.module.objective, start))
+    view = matched(prepare_store(config.data), surrogate.signature)
+    test = loaders_of(config, view, surrogate).split.test
+    objective, start = surrogate.objective(config.objective), surrogate.signature.of_series.history
+    long = np.array(stable_steps(surrogate, view, test, objective, start))
     rows = []
     for series, steps in zip(test, long, strict=True):
         times, truth, guess = roll_out(surrogate, view, series, start)

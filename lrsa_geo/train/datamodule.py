@@ -99,12 +99,11 @@ class StoreDataModule(lightning.LightningDataModule):
 
     def dataset(self, part: Part) -> StoreDataset:
         """The graphs of a part; those for training with their augmentation."""
-        graphs, draw = getattr(self.split, part), None
+        store, graphs = self.store, getattr(self.split, part)
         if part != "train":
-            return self._dataset(self.store, graphs, self.arrays, None)
-        if self.config.nodes_per_graph is not None and self._draws_while_reading(self.store):
-            draw = RandomNodes(self.config.nodes_per_graph)
-        return self._dataset(self.store, graphs, self.arrays, self._augmentation(self.store), draw)
+            return self._dataset(store, graphs, self.arrays, None)
+        draw = self._drawn_while_reading(store)
+        return self._dataset(store, graphs, self.arrays, self._augmentation(store), draw)
 
     def samples(self, part: Part) -> StoreDataset:
         """One graph for each number of the split, in its order."""
@@ -113,14 +112,18 @@ class StoreDataModule(lightning.LightningDataModule):
     def _augmentation(self, store: MeshStore) -> BaseTransform | None:
         """What the configuration does to the training graphs of a store."""
         steps = list(self.config.augment)
-        if self.config.nodes_per_graph is not None and not self._draws_while_reading(store):
-            steps.append({"name": "RandomNodes", "num_nodes": self.config.nodes_per_graph})
+        drawn = self.config.nodes_per_graph
+        if drawn is not None and self._drawn_while_reading(store) is None:
+            steps.append({"name": "RandomNodes", "num_nodes": drawn})
         return transform_of(steps, store.fields)
 
-    def _draws_while_reading(self, store: MeshStore) -> bool:
-        """Whether of the training graphs no node is read that a step does not see."""
-        whole = self.config.in_memory or self.config.augment or isinstance(store, StepView)
-        return not whole and "edge_index" not in self.arrays
+    def _drawn_while_reading(self, store: MeshStore) -> RandomNodes | None:
+        """What draws the nodes of training graphs of which no others are read."""
+        drawn, config = self.config.nodes_per_graph, self.config
+        whole = config.in_memory or config.augment or isinstance(store, StepView)
+        if drawn is None or whole or "edge_index" in self.arrays:
+            return None
+        return RandomNodes(drawn)
 
     def _dataset(
         self,
