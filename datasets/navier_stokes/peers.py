@@ -1,4 +1,4 @@
-"""LRSA and its peers on Navier-Stokes at equal processor time, by rollout; prints the card's table.
+"""LRSA and its peers on Navier-Stokes at equal processor time; prints the tables of the card.
 
     pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
     OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
@@ -6,34 +6,47 @@
 
 FNO is the model of its authors' library (neuraloperator); "FNO mixing" and "F-FNO mixing" are
 Fourier layers in LRSA's own blocks, trained as LRSA is: what is left then is the mixer alone. All
-models have the same examples, normalisation, loss (relative L2 of the next frame), batches and
-schedule; each has the learning rate, of three, that is best on the validation series with two
-fifths of the time. The seeds take turns.
+models have the same examples, normalisation, loss (relative L2 of the next frame) and schedule.
+Those that can be trained on drawn nodes are, as `train.yaml` has it; waves need the whole grid.
+Each has the learning rate that is best on the validation series with two fifths of the time: three
+are tried, and further ones as long as the best is at their end. The seeds take turns.
 
-With `--curve`, LRSA and FNO are trained once (seed 0, the learning rates of CURVE) for each of the
-budgets: which of them gains more from more time.
+With `--curve`, LRSA and FNO are trained once (seed 0, the learning rates found in the study) for
+each of the budgets: which of them gains more from more time.
+
+What is finished is kept in a file (`--file`), and not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lrsa_geo.train import Assembly, assemble, find_config, parse_config, prepare_store
+from lrsa_geo.train import (
+    Assembly,
+    assemble,
+    find_config,
+    parse_config,
+    prepare_store,
+    write_json,
+)
 from lrsa_geo.train.rollout_report import rollout_report
 
 SEEDS = (0, 1, 2)
 SIDE = 32
 TUNING = 0.4
-MUON = (0.005, 0.01, 0.02)
-ADAMW = (0.001, 0.003, 0.01)
+MUON = (0.0025, 0.005, 0.01)
+ADAMW = (0.003, 0.01, 0.03)
+WHOLE = ["--data.nodes_per_graph", "null", "--data.batch_size", "4"]
 SPECTRAL = "--model.mixer_options={grid: [32, 32], modes: 12, factorized: %s}"
 GRID_CONV = [
     *("--model.local", "GridConv", "--model.order", "global-first"),
@@ -41,16 +54,17 @@ GRID_CONV = [
 ]
 MODELS: dict[str, tuple[list[str], tuple[float, ...]]] = {
     "LRSA": ([], MUON),
-    "LRSA, 3 x 3 convolutions": (GRID_CONV, MUON),
+    "LRSA, whole grids": (WHOLE, MUON),
+    "LRSA, whole grids, 3 x 3 convolutions": ([*WHOLE, *GRID_CONV], MUON),
     "Transolver": (["--model.mixer", "transolver"], MUON),
-    "F-FNO mixing": (["--model.mixer", "spectral", SPECTRAL % "true"], MUON),
+    "F-FNO mixing": ([*WHOLE, "--model.mixer", "spectral", SPECTRAL % "true"], MUON),
     "FNO mixing, 32 channels": (
-        ["--model.mixer", "spectral", SPECTRAL % "false", "--model.channels", "32"],
+        [*WHOLE, "--model.mixer", "spectral", SPECTRAL % "false", "--model.channels", "32"],
         MUON,
     ),
-    "FNO (neuraloperator)": (["--optim.method", "adamw"], ADAMW),
+    "FNO (neuraloperator)": ([*WHOLE, "--optim.method", "adamw"], ADAMW),
 }
-CURVE = {"LRSA": 0.005, "FNO (neuraloperator)": 0.01}
+CURVE = ("LRSA", "FNO (neuraloperator)")
 
 
 class OnGrid(nn.Module):
@@ -69,16 +83,86 @@ class OnGrid(nn.Module):
         return self.fno(grids).movedim(1, -1).reshape(len(x), -1)
 
 
-def made(name: str, rate: float, seed: int) -> Assembly:
-    """A model, untrained, with its loaders."""
-    flags, _ = MODELS[name]
-    config = parse_config([*find_config("navier_stokes"), *flags])
-    config.seed, config.optim.lr = seed, rate
-    torch.manual_seed(seed)
-    parts = assemble(config, prepare_store(config.data))
-    if name.startswith("FNO ("):
-        parts.surrogate.operator = OnGrid(parts.surrogate.operator.in_channels)
-    return parts
+class Peers:
+    """Trainings of the models, each kept in a file as soon as it is finished.
+
+    Args:
+        file: JSON with what is finished.
+        flags: of the configuration, for all models, such as another store.
+    """
+
+    def __init__(self, file: Path, flags: Sequence[str] = ()) -> None:
+        self.file, self.flags = file, list(flags)
+        self.kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def kept_or(self, key: str, compute: Callable[[], Any]) -> Any:
+        """What the file has under a key, or what is computed now and kept."""
+        key = " ".join([key, *self.flags])
+        if key not in self.kept:
+            self.kept[key] = compute()
+            write_json(self.kept, self.file)
+        return self.kept[key]
+
+    def made(self, name: str, rate: float, seed: int) -> Assembly:
+        """A model, untrained, with its loaders."""
+        config = parse_config([*find_config("navier_stokes"), *self.flags, *MODELS[name][0]])
+        config.seed, config.optim.lr = seed, rate
+        torch.manual_seed(seed)
+        parts = assemble(config, prepare_store(config.data))
+        if name.startswith("FNO ("):
+            parts.surrogate.operator = OnGrid(parts.surrogate.operator.in_channels)
+        return parts
+
+    def seconds_per_step(self) -> dict[str, float]:
+        """The least of three rounds of twelve steps, the models in turns."""
+
+        def measure() -> dict[str, float]:
+            least = dict.fromkeys(MODELS, float("inf"))
+            for _ in range(3):
+                for name in least:
+                    seconds = steps_of(self.made(name, MODELS[name][1][0], 0), 12)
+                    least[name] = min(least[name], seconds / 12)
+            return least
+
+        measured: dict[str, float] = self.kept_or("seconds per step", measure)
+        return measured
+
+    def trained(
+        self, name: str, rate: float, seed: int, steps: int, split: str = "test"
+    ) -> tuple[float, float]:
+        """Mean error over the rollouts of a model, and that of their last frame."""
+
+        def run() -> tuple[float, float]:
+            parts = self.made(name, rate, seed)
+            steps_of(parts, steps)
+            return error_of(parts, getattr(parts.loaders.split, split))
+
+        key = f"{name}, seed {seed}, learning rate {rate:g}, {steps} steps, {split}:"
+        mean, last = self.kept_or(key, run)
+        print(f"{key} {mean:.4f}, last frame {last:.4f}", flush=True)
+        return mean, last
+
+    def best_rate(self, name: str, steps: int) -> float:
+        """The learning rate that is best on the validation series, and not at the end of those
+        that were tried."""
+        errors: dict[float, float] = {}
+        further: Iterable[float] = MODELS[name][1]
+        while further:
+            errors |= {rate: self.trained(name, rate, 0, steps, "val")[0] for rate in further}
+            best, rates = min(errors, key=errors.__getitem__), sorted(errors)
+            further = {rates[0]: [best / 2], rates[-1]: [best * 2]}.get(best, [])
+        return best
+
+    def best_rates(self, seconds: float) -> dict[str, float]:
+        """Of all models, for a budget."""
+        steps = self.steps(TUNING * seconds)
+        return {name: self.best_rate(name, steps[name]) for name in MODELS}
+
+    def steps(self, seconds: float) -> dict[str, int]:
+        """Of all models, in so many processor seconds."""
+        return {
+            name: max(1, round(seconds / each)) for name, each in self.seconds_per_step().items()
+        }
 
 
 def batches(parts: Assembly) -> Iterator[Any]:
@@ -110,71 +194,57 @@ def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
     report = rollout_report(
         parts.surrogate, parts.store, series, parts.module.objective, stability=False
     )
-    return report["test"]["vorticity"]["mean"], report["rollout"]["error_at"]["vorticity"]["model"][
-        -1
-    ]
+    at_each_time = report["rollout"]["error_at"]["vorticity"]["model"]
+    return report["test"]["vorticity"]["mean"], at_each_time[-1]
 
 
-def seconds_per_step(names: Iterable[str]) -> dict[str, float]:
-    """The least of three rounds of twelve steps, the models in turns."""
-    least = dict.fromkeys(names, float("inf"))
-    for _ in range(3):
-        for name in least:
-            least[name] = min(least[name], steps_of(made(name, MODELS[name][1][0], 0), 12) / 12)
-    return least
-
-
-def curve(budgets: Iterable[float]) -> None:
+def curve(peers: Peers, seconds: float, budgets: Iterable[float]) -> None:
     """Error after each budget, printed."""
-    per_step = seconds_per_step(CURVE)
-    print("| seconds | model | steps | mean of 10 frames | the last |")
+    tuned = peers.steps(TUNING * seconds)
+    rates = {name: peers.best_rate(name, tuned[name]) for name in CURVE}
+    lines = []
+    for budget in budgets:
+        steps = peers.steps(budget)
+        for name, rate in rates.items():
+            mean, last = peers.trained(name, rate, 0, steps[name])
+            lines.append(f"| {budget:g} | {name} | {steps[name]:,} | {mean:.4f} | {last:.4f} |")
+    print("\n| seconds | model | steps | mean of 10 frames | the last |")
     print("|---|---|---|---|---|")
-    for seconds in budgets:
-        for name, rate in CURVE.items():
-            parts, steps = made(name, rate, 0), round(seconds / per_step[name])
-            steps_of(parts, steps)
-            mean, last = error_of(parts, parts.loaders.split.test)
-            print(f"| {seconds:g} | {name} | {steps:,} | {mean:.4f} | {last:.4f} |", flush=True)
+    print("\n".join(lines))
 
 
-def study(seconds: float) -> None:
+def study(peers: Peers, seconds: float) -> None:
     """Tune, train in turns, print."""
-    per_step = seconds_per_step(MODELS)
-    best: dict[str, float] = {}
-    for name, (_, rates) in MODELS.items():
-        errors = {}
-        for rate in rates:
-            parts = made(name, rate, 0)
-            steps_of(parts, max(1, round(TUNING * seconds / per_step[name])))
-            errors[rate] = error_of(parts, parts.loaders.split.val)[0]
-            print(f"{name}, learning rate {rate}: {errors[rate]:.4f} on validation", flush=True)
-        best[name] = min(errors, key=errors.__getitem__)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in MODELS}
-    sizes = {}
-    for seed in SEEDS:
-        for name in MODELS:
-            parts = made(name, best[name], seed)
-            steps_of(parts, max(1, round(seconds / per_step[name])))
-            found[name].append(error_of(parts, parts.loaders.split.test))
-            sizes[name] = sum(p.numel() for p in parts.surrogate.operator.parameters())
-            print(f"{name}, seed {seed}: {found[name][-1]}", flush=True)
+    best, steps = peers.best_rates(seconds), peers.steps(seconds)
+    found = {
+        (name, seed): peers.trained(name, best[name], seed, steps[name])
+        for seed in SEEDS
+        for name in MODELS
+    }
     print("\n| model | parameters | steps | learning rate | mean of 10 frames | the last |")
     print("|---|---|---|---|---|---|")
-    for name, errors in found.items():
+    for name in MODELS:
+        operator = peers.made(name, best[name], 0).surrogate.operator
+        size = sum(p.numel() for p in operator.parameters())
         cells = [
             f"{statistics.mean(each):.4f} ± {statistics.stdev(each):.4f}"
-            for each in zip(*errors, strict=True)
+            for each in zip(*(found[name, seed] for seed in SEEDS), strict=True)
         ]
-        steps = round(seconds / per_step[name])
-        print(f"| {name} | {sizes[name]:,} | {steps:,} | {best[name]:g} | {' | '.join(cells)} |")
+        print(f"| {name} | {size:,} | {steps[name]:,} | {best[name]:g} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="What else is given changes the configuration of all models, see `lrsa-geo train`.",
+    )
     parser.add_argument("seconds", type=float, nargs="?", default=240.0)
     parser.add_argument("--curve", type=float, nargs="+", metavar="SECONDS")
-    arguments = parser.parse_args()
+    parser.add_argument("--file", type=Path, default=Path("runs/navier_stokes_peers.json"))
+    arguments, flags = parser.parse_known_args()
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    peers = Peers(arguments.file, flags)
     if arguments.curve:
-        curve(arguments.curve)
+        curve(peers, arguments.seconds, arguments.curve)
     else:
-        study(arguments.seconds)
+        study(peers, arguments.seconds)
