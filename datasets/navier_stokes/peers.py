@@ -54,6 +54,7 @@ GRID_CONV = [
 ]
 MODELS: dict[str, tuple[list[str], tuple[float, ...]]] = {
     "LRSA": ([], MUON),
+    "LRSA, no latent block": (["--model.latent_depth", "0"], MUON),
     "LRSA, whole grids": (WHOLE, MUON),
     "LRSA, whole grids, 3 x 3 convolutions": ([*WHOLE, *GRID_CONV], MUON),
     "Transolver": (["--model.mixer", "transolver"], MUON),

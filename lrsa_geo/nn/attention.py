@@ -175,6 +175,12 @@ def with_second_derivatives(
         _second_derivatives.reset(before)
 
 
+def _needs_second_derivatives() -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    return _second_derivatives.get() and torch.is_grad_enabled()
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v, by a fused kernel.
 
@@ -188,7 +194,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
         v: ``[G, H, K, d]``.
         bias: broadcasts to ``[G, H, Q, K]``.
     """
-    if not _second_derivatives.get() or not torch.is_grad_enabled():
+    if not _needs_second_derivatives():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     attended: Tensor = _Attention.apply(q, k, v, bias)
     return attended
