@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -186,16 +187,14 @@ class GeometryOperator(nn.Module):
             return block.mix(h, *others)
 
         # The others are no arguments of the checkpoint, which would hand on copies: layers know
-        # positions by identity. The context says whether there is a second derivative.
-        context = copy_context()
-
+        # positions by identity.
         def mix(rows: Tensor) -> Tensor:
             return block.mix(rows, *others)
 
-        def in_context(rows: Tensor) -> Tensor:
-            return context.run(mix, rows)
-
-        function = mix if torch.compiler.is_compiling() else in_context
+        function = mix
+        if not torch.compiler.is_compiling():
+            # The context says whether there is a second derivative.
+            function = partial(copy_context().run, mix)
         mixed: Tensor = checkpoint(function, h, use_reentrant=False)
         return mixed
 

@@ -82,6 +82,10 @@ class GraphLayout:
         graph = nodes.graph if nodes.num_graphs > 1 else None
         return cls(nodes, EdgeLayout(edge_index, nodes.pack(pos), nodes.measure, graph))
 
+    def together(self) -> GraphLayout:
+        """The layout for a compiled model, see :meth:`NodeLayout.together`."""
+        return replace(self, nodes=self.nodes.together())
+
     def to(self, device: torch.device | str | None = None, **options: Any) -> GraphLayout:
         """The layout on another device; ``options`` are those of ``Tensor.to``."""
         edges = None if self.edges is None else self.edges.to(device, **options)

@@ -65,7 +65,7 @@ class Group:
 
 
 def make_groups(
-    sizes: Sequence[int], call_cost: int, like: Tensor, bias: Tensor | None
+    sizes: Sequence[int], call_cost: float, like: Tensor, bias: Tensor | None
 ) -> list[Group]:
     """Group graphs of these sizes, in their order.
 
@@ -99,7 +99,7 @@ def make_groups(
     return groups
 
 
-def runs(sizes: Sequence[int], call_cost: int) -> list[list[int]]:
+def runs(sizes: Sequence[int], call_cost: float) -> list[list[int]]:
     """Cut the sizes into runs of neighbours that are cheaper together, padded, than apart.
 
     Graphs of one size that follow each other are taken at once: O(B) for any number of them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ class NodeLayout:
         padding: ``[B, N]`` bool, rows that are no nodes; None unless a traced program keeps them.
         dense: (B, N) if the user's tensors are dense.
         across: where the other nodes of a graph are, if several processes share it.
+        one_call: all graphs are padded into one call of attention, see :meth:`together`.
 
     Examples:
         >>> import torch
@@ -72,6 +74,7 @@ class NodeLayout:
         self.padding: Tensor | None = None
         self.measure = measure
         self.across: Across | None = None
+        self.one_call = False
         self.share: Tensor | None = None
         self.total: Tensor | None = None
         self.heard: Tensor | None = None
@@ -230,6 +233,18 @@ class NodeLayout:
             return (per_graph,)
         return per_graph.split([group.num_graphs for group in self.groups])
 
+    def together(self) -> NodeLayout:
+        """The layout with all graphs padded into one call of attention, whatever that costs.
+
+        What is compiled depends on how many calls there are, and which of them are padded. So
+        batches take one form, or two: graphs of one size, and of several.
+        """
+        one = copy.copy(self)
+        _ = one.graph  # is there from the first call on
+        one.one_call = True
+        one.groups = one._make_groups(self._like.device.type)
+        return one
+
     def to(self, device: torch.device | str | None = None, **options: Any) -> NodeLayout:
         """The layout on another device; ``options`` are those of ``Tensor.to``."""
         _ = self.graph  # made here, where making it waits for nothing
@@ -260,7 +275,8 @@ class NodeLayout:
             # A passive node's logit is -inf; its measure gets the gradient 0, not NaN.
             tiny = torch.finfo(self.share.dtype).tiny
             bias = torch.where(self.share > 0, self.share.clamp(min=tiny).log(), -torch.inf)
-        return make_groups(self.sizes, CALL_COST_NODES.get(device_type, 0), self._like, bias)
+        call_cost = math.inf if self.one_call else CALL_COST_NODES.get(device_type, 0)
+        return make_groups(self.sizes, call_cost, self._like, bias)
 
     def _take_measure(self, measure: Tensor, validate: bool) -> None:
         """w_i over the mean of those > 0: softmax ignores it, low precision does not."""

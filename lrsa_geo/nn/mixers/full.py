@@ -62,7 +62,7 @@ class FullAttention(Mixer):
 
     def mix(self, rows: Tensor, layout: NodeLayout, modulation: Tensor | None = None) -> Tensor:
         """The layer on packed rows ``[R, C]``; ``modulation`` scales and shifts the values."""
-        largest = max((group.width for group in layout.groups), default=0)
+        largest = max([0, *(group.width for group in layout.groups)])
         if largest > self.max_nodes:
             raise ValueError(
                 f"a graph has {largest:,} nodes, and full attention takes at most"

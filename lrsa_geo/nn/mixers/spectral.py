@@ -126,7 +126,9 @@ class SpectralMixer(Mixer):
 
 
 def _times(waves: Tensor, weights: Tensor) -> Tensor:
-    """``[..., modes, C]`` times ``[modes, C, C, 2]``, mode by mode."""
+    """``[..., modes, C]`` times ``[modes, C, C, 2]``, mode by mode: a product for each of them."""
     matrices = torch.view_as_complex(weights.to(waves.real.dtype).contiguous())
-    multiplied: Tensor = (waves[..., None, :] @ matrices)[..., 0, :]
-    return multiplied
+    modes, channels = matrices.shape[:-2], matrices.shape[-1]
+    rows = waves.reshape(-1, modes.numel(), channels).transpose(0, 1)
+    multiplied = rows @ matrices.flatten(0, -3)  # [modes, rows, C]
+    return multiplied.transpose(0, 1).reshape(waves.shape)
