@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -187,14 +186,17 @@ class GeometryOperator(nn.Module):
             return block.mix(h, *others)
 
         # The others are no arguments of the checkpoint, which would hand on copies: layers know
-        # positions by identity.
+        # positions by identity. The context says whether there is a second derivative; a compiled
+        # graph ends here, and blocks are compiled one by one.
+        context = copy_context()
+
         def mix(rows: Tensor) -> Tensor:
             return block.mix(rows, *others)
 
-        function = mix
-        if not torch.compiler.is_compiling():
-            # The context says whether there is a second derivative.
-            function = partial(copy_context().run, mix)
+        def in_context(rows: Tensor) -> Tensor:
+            return context.run(mix, rows)
+
+        function = mix if torch.compiler.is_compiling() else in_context
         mixed: Tensor = checkpoint(function, h, use_reentrant=False)
         return mixed
 

@@ -93,7 +93,7 @@ def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> S
     """The loaders of a store for a model."""
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
     layout = partial(layout_of, config=surrogate.config)
-    given = (config.data, arrays, config.seed, layout)
+    given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
         return SeriesDataModule(store, *given, series=config.series)
     return StoreDataModule(store, *given)

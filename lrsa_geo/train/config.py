@@ -86,7 +86,7 @@ class OptimConfig:
 
 @dataclass
 class TrainerConfig:
-    """Flags of ``lightning.Trainer``, under its own names.
+    """Flags of ``lightning.Trainer``, under its own names, and one of our own.
 
     Args:
         max_epochs: passes over the training graphs; -1 for as many as ``max_steps`` takes.
@@ -102,6 +102,9 @@ class TrainerConfig:
         gradient_clip_val: largest norm of the gradient; null for none.
         check_val_every_n_epoch: epochs between two looks at the validation graphs.
         enable_progress_bar: show progress.
+        compile: train the network as ``torch.compile`` makes it, which takes a minute or two at
+            the start and less time for each step; best with graphs of one size, such as
+            data.nodes_per_graph, for others are padded to the largest of a batch. Ours.
     """
 
     max_epochs: int = 100
@@ -116,6 +119,7 @@ class TrainerConfig:
     gradient_clip_val: float | None = 1.0
     check_val_every_n_epoch: int = 1
     enable_progress_bar: bool = True
+    compile: bool = False
 
 
 @dataclass

@@ -58,10 +58,12 @@ class _EpochSampler(DistributedSampler):
         self.dataset.set_epoch(epoch)
 
 
-def _batch(graphs: list[Data], layout: Callable[[Batch], GraphLayout] | None) -> Batch:
+def _batch(
+    graphs: list[Data], layout: Callable[[Batch], GraphLayout] | None, together: bool
+) -> Batch:
     batch = Batch.from_data_list(graphs)
     if layout is not None:
-        batch.layout = layout(batch)
+        batch.layout = layout(batch).together() if together else layout(batch)
     return batch
 
 
@@ -78,6 +80,8 @@ class StoreDataModule(lightning.LightningDataModule):
         seed: of the order of the training graphs.
         layout: works out what a model's layers need to know of a batch, see :func:`layout_of`; kept
             in the batch as ``layout``, and moved with it.
+        together: of training batches, the form for a compiled model, see
+            :meth:`GraphLayout.together`.
     """
 
     def __init__(
@@ -87,9 +91,11 @@ class StoreDataModule(lightning.LightningDataModule):
         arrays: list[str],
         seed: int,
         layout: Callable[[Batch], GraphLayout] | None = None,
+        together: bool = False,
     ) -> None:
         super().__init__()
         self.layout = layout
+        self.together = together
         self.store = store
         self.config = config
         self.arrays = list(dict.fromkeys(arrays))
@@ -154,7 +160,9 @@ class StoreDataModule(lightning.LightningDataModule):
             graphs,
             batch_size,
             sampler=sampler,
-            collate_fn=partial(_batch, layout=self.layout),
+            collate_fn=partial(
+                _batch, layout=self.layout, together=self.together and part == "train"
+            ),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,
         )

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lrsa_geo.files import disk_is_full
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
+from lrsa_geo.train.compiled import Compiled, check_compiler
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import prepare_store
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
@@ -108,6 +109,8 @@ class _Training:
         self.processes.first_alone(
             lambda: rehearse(self.loaders, self.module.objective, config.data, markers)
         )
+        if config.trainer.compile:
+            check_compiler(self.trainer.strategy.root_device)
         folder = Path(place) if isinstance(place, Path) else Path("runs", place)
         check_room(folder, self.module, Run(folder).checkpoint if resume else None)
 
@@ -223,6 +226,7 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         ValueError: Lightning cannot make sense of its flags.
     """
     flags = dict(vars(config.trainer))
+    del flags["compile"]  # ours
     if flags["devices"] == "auto" and not torch.cuda.is_available():
         flags["devices"] = 1  # one process with all cores, the same as Lightning's own choice
     if flags["max_time"] is not None:
@@ -231,6 +235,8 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         callbacks = [*callbacks, Progress()]
     if config.optim.average is not None:
         callbacks = [MovingAverage(config.optim.average), *callbacks]
+    if config.trainer.compile:
+        callbacks = [Compiled(), *callbacks]
     try:
         return lightning.Trainer(
             **flags,
