@@ -63,6 +63,10 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         ValueError: it cannot be done.
     """
+    if not hasattr(torch.compiler, "set_stance"):
+        raise ValueError(
+            f"trainer.compile is true, which takes PyTorch 2.6 or newer; this is {torch.__version__}"
+        )
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:
