@@ -65,7 +65,8 @@ def check_compiler(device: torch.device) -> None:
     """
     if not hasattr(torch.compiler, "set_stance"):
         raise ValueError(
-            f"trainer.compile is true, which takes PyTorch 2.6 or newer; this is {torch.__version__}"
+            "trainer.compile is true, which takes PyTorch 2.6 or newer; this is"
+            f" {torch.__version__}"
         )
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
