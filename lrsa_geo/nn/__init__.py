@@ -2,6 +2,7 @@
 
 from lrsa_geo.nn import mixers
 from lrsa_geo.nn.block import LRSABlock, MixerBlock
+from lrsa_geo.nn.chunks import CHUNK, why_not
 from lrsa_geo.nn.collectives import LostProcessError, Traffic
 from lrsa_geo.nn.condition import Condition
 from lrsa_geo.nn.config import OperatorConfig, Order
@@ -15,7 +16,8 @@ from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.operator import GeometryOperator
 from lrsa_geo.nn.parallel import SharedMesh
 from lrsa_geo.nn.partition import MeshPart, Partition
-from lrsa_geo.nn.streaming import CHUNK, stream, why_not
+from lrsa_geo.nn.streamed_gradients import stream_with_gradients
+from lrsa_geo.nn.streaming import stream
 
 __all__ = [
     "CHUNK",
@@ -40,5 +42,6 @@ __all__ = [
     "Traffic",
     *mixers.__all__,
     "stream",
+    "stream_with_gradients",
     "why_not",
 ]

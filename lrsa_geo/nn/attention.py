@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrsa_geo.nn.layout import Across, NodeLayout
+from lrsa_geo.nn.layout import NodeLayout, Parts
 
 
 def compress(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout) -> Tensor:
@@ -110,15 +110,15 @@ class SoftmaxSummary:
             share[..., None] * self.mean + (1 - share)[..., None] * other.mean,
         )
 
-    def total(self, across: Across) -> SoftmaxSummary:
-        """The summary of the nodes of all processes: sums of e^(log_mass - c), and with the mean.
+    def total(self, parts: Parts) -> SoftmaxSummary:
+        """The summary of the nodes of all parts: sums of e^(log_mass - c), and with the mean.
 
         c is the largest log_mass, so that no sum is out of range.
         """
-        top = across.largest(self.log_mass)
+        top = parts.largest(self.log_mass)
         top = top.masked_fill(torch.isneginf(top), 0)
         mass = (self.log_mass - top).exp()
-        mass, values = across.sum(mass, mass[..., None] * self.mean)
+        mass, values = parts.sum(mass, mass[..., None] * self.mean)
         mean = values / mass.masked_fill(mass == 0, 1)[..., None]
         return SoftmaxSummary(mass.log() + top, mean)
 

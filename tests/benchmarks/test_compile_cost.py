@@ -1,4 +1,4 @@
-"""What a compiled operator saves: forward and backward pass of a training batch, plain and compiled.
+"""What compiling saves: forward and backward pass of a training batch, plain and compiled.
 
     OMP_NUM_THREADS=1 pytest tests/benchmarks/test_compile_cost.py --benchmark-only -s
 

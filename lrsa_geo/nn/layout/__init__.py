@@ -6,9 +6,9 @@ other. Only attention sees graphs (:class:`NodeLayout`), only message passing se
 on the CPU, and moves it with the batch: no layer then waits for a GPU.
 """
 
-from lrsa_geo.nn.layout.across import Across
+from lrsa_geo.nn.layout.across import Across, Parts
 from lrsa_geo.nn.layout.edges import EdgeLayout
 from lrsa_geo.nn.layout.graph import GraphLayout
 from lrsa_geo.nn.layout.nodes import NodeLayout
 
-__all__ = ["Across", "EdgeLayout", "GraphLayout", "NodeLayout"]
+__all__ = ["Across", "EdgeLayout", "GraphLayout", "NodeLayout", "Parts"]

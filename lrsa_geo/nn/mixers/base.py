@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from lrsa_geo.nn.layout import Across, NodeLayout
+from lrsa_geo.nn.layout import NodeLayout, Parts
 from lrsa_geo.nn.module import NodeModule
 from lrsa_geo.nn.pointwise import Linear, modulate
 
@@ -23,8 +23,8 @@ class Summary(Protocol):
     def __add__(self: Self, other: Self) -> Self:
         """The summary of the nodes of both."""
 
-    def total(self: Self, across: Across) -> Self:
-        """The sum of the summaries of all processes that share the graphs, by sums of tensors."""
+    def total(self: Self, parts: Parts) -> Self:
+        """The sum of the summaries of all parts of the graphs, by sums of tensors."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class WeightedSums:
             self.heard + other.heard,
         )
 
-    def total(self, across: Across) -> WeightedSums:
-        """The sums over the nodes of all processes."""
-        return WeightedSums(*across.sum(self.values, self.weights, self.measure, self.heard))
+    def total(self, parts: Parts) -> WeightedSums:
+        """The sums over the nodes of all parts."""
+        return WeightedSums(*parts.sum(self.values, self.weights, self.measure, self.heard))
 
     @classmethod
     def over(cls, weights: Tensor, values: Tensor, layout: NodeLayout) -> WeightedSums:
