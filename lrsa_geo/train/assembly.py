@@ -92,7 +92,8 @@ def module_of(config: TrainConfig, surrogate: Surrogate) -> SurrogateModule:
 def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> StoreDataModule:
     """The loaders of a store for a model."""
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
-    layout = partial(layout_of, config=surrogate.config)
+    chunked = surrogate.config.chunk is not None  # whose layouts are those of the chunks
+    layout = None if chunked else partial(layout_of, config=surrogate.config)
     given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
         return SeriesDataModule(store, *given, series=config.series)

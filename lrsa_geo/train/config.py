@@ -225,6 +225,11 @@ def check_config(config: TrainConfig) -> None:
             f"trainer.precision is '{config.trainer.precision}', expected one of"
             f" {', '.join(PRECISIONS)}; positions and sums need float32 beside half precision"
         )
+    if config.trainer.compile and config.model.chunk is not None:
+        raise ValueError(
+            f"trainer.compile is true and model.chunk is {config.model.chunk}: what goes chunk by"
+            " chunk is not compiled; choose one of them"
+        )
     if not (config.optim.lr > 0 and math.isfinite(config.optim.lr)):
         raise ValueError(f"optim.lr is {config.optim.lr}, expected a number above 0")
     decay = config.optim.weight_decay

@@ -49,7 +49,6 @@ def next_example(
     """The example of the step after this one; edges of a mesh that moves are measured anew."""
     data = stepping.advance(data, states, known)
     if stepping.dim and surrogate.config.needs_edges:
-        del data.layout
         data.layout = layout_of(data, surrogate.config)
     return data
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,15 @@ from torch_geometric.utils import scatter
 from lrsa_geo.data import MeshStore, Normalizer, Ranges, Statistics, octaves_for, spacing_of
 from lrsa_geo.files import atomic_path
 from lrsa_geo.mesh import total_width, with_edges, with_query_points
-from lrsa_geo.nn import CHUNK, GeometryOperator, GraphLayout, OperatorConfig, stream
+from lrsa_geo.nn import (
+    CHUNK,
+    GeometryOperator,
+    GraphLayout,
+    OperatorConfig,
+    stream,
+    stream_with_gradients,
+    why_not,
+)
 from lrsa_geo.nn.local import needs_edges
 from lrsa_geo.train.objective import Objective, ObjectiveConfig
 from lrsa_geo.train.signature import Signature
@@ -36,6 +45,9 @@ class ModelConfig(OperatorConfig):
         use_measure: weigh each node by the length, area or volume it stands for.
         use_boundary: tell the network each node's boundary marker.
         use_features: tell the network the node features ``x``; positions only otherwise.
+        chunk: nodes that are worked on at a time, graph by graph, with the same result and the same
+            gradients, see :func:`~lrsa_geo.nn.stream_with_gradients`: for meshes too large for a
+            step even with ``checkpoint``. null for all nodes of a batch at once.
     """
 
     mixer: str = "lrsa"  # a file holds names alone
@@ -47,6 +59,17 @@ class ModelConfig(OperatorConfig):
     use_measure: bool = True
     use_boundary: bool = True
     use_features: bool = True
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no sense.
+
+        Raises:
+            ValueError: naming the value.
+        """
+        super().__post_init__()
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"`chunk` is {self.chunk}, expected 1 or more nodes, or null for all")
 
     @property
     def needs_edges(self) -> bool:
@@ -80,6 +103,8 @@ class Surrogate(nn.Module):
             cond_channels=total_width(fields.get("cond", ())),
             config=config,
         )
+        if config.chunk is not None and (reason := why_not(self.operator)):
+            raise ValueError(f"`chunk` is {config.chunk}, and {reason}; leave it out")
 
     @classmethod
     def for_training(
@@ -129,12 +154,41 @@ class Surrogate(nn.Module):
         Raises:
             ValueError: the graphs lack an array that the model was trained with.
         """
+        if self.config.chunk is not None:
+            return self._physical(self._in_chunks(data, self.config.chunk), data)
         x, pos, cond = self._inputs(data)
         layout = data.get("layout")
         y = self.operator(
             x, pos, layout_of(data, self.config) if layout is None else layout, cond=cond
         )
         return self._physical(y, data)
+
+    def _in_chunks(self, data: Data | Batch, chunk: int) -> Tensor:
+        """What the network gives, graph by graph, chunk by chunk."""
+        x, pos, cond = self._inputs(data)
+        measure = _measure_of(data, self.config)
+        edges = data.edge_index if self.config.needs_edges else None
+        ptr = data.get("ptr")
+        if ptr is None and data.get("batch") is not None:
+            raise ValueError("`batch` has no `ptr`; join the graphs by `Batch.from_data_list`")
+        call = stream_with_gradients if torch.is_grad_enabled() else stream
+        parts = []
+        for number, (first, end) in enumerate(pairwise([0, len(pos)] if ptr is None else ptr)):
+            rows = slice(int(first), int(end))
+            if rows.start == rows.stop:
+                continue
+            here = None if edges is None else (edges[1] >= first) & (edges[1] < end)
+            y = call(
+                self.operator,
+                None if x is None else x[rows],
+                pos[rows],
+                edge_index=None if here is None or edges is None else edges[:, here] - first,
+                cond=None if cond is None else cond[number : number + 1],
+                measure=None if measure is None else measure[rows],
+                chunk=chunk,
+            )
+            parts.append(y)
+        return torch.cat(parts) if parts else pos.new_empty(0, self.operator.out_channels)
 
     def streamed(
         self,

@@ -1,10 +1,11 @@
-"""What streaming costs: memory beyond the features, and time of a node against the plain forward.
+"""What streaming costs: memory and time of a node, predicting and training.
 
     OMP_NUM_THREADS=1 pytest tests/benchmarks/test_streaming_cost.py --benchmark-only -s
 
 Eight blocks of 128 channels and 64 latents, float32. Each size runs in a process of its own, whose
 peak memory beyond what it held before (features, positions and the model are not counted there) is
-printed; above a million nodes the features lie in a file.
+printed; above a million nodes the features lie in a file. Beside it a forward and backward pass of
+the plain model, with blocks that are worked out again (`checkpoint`), and chunk by chunk.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from lrsa_geo.nn import GeometryOperator, stream
+from lrsa_geo.nn import GeometryOperator, stream, stream_with_gradients
 from lrsa_geo.train.large import mapped_rows
 
 SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
@@ -65,3 +66,32 @@ def test_memory_and_time_of_streaming(benchmark: pytest.FixtureRequest) -> None:
                 flush=True,
             )
     benchmark.pedantic(cost_of, (SIZES[0], False), rounds=1)
+
+
+def step_cost_of(nodes: int, how: str) -> tuple[float, float]:
+    """Processor seconds of a node, and GiB, of a forward and backward pass."""
+    torch.manual_seed(0)
+    model = GeometryOperator(
+        3, 1, 3, channels=CHANNELS, depth=8, heads=8, num_latents=64, checkpoint=how == "checkpoint"
+    )
+    x, pos = torch.rand(nodes, 3), torch.rand(nodes, 3)
+    call = stream_with_gradients if how == "chunks" else model.__class__.__call__
+    call(model, x[:1000], pos[:1000]).square().mean().backward()
+    before, started = peak(), time.process_time()
+    call(model, x, pos).square().mean().backward()
+    return (time.process_time() - started) / nodes, (peak() - before) / 2**30
+
+
+def test_memory_and_time_of_gradients(benchmark: pytest.FixtureRequest) -> None:
+    reference = 0.0
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for how in ("plain", "checkpoint", "chunks"):
+            seconds, memory = pool.apply(step_cost_of, (PLAIN // 2, how))
+            reference = reference or seconds
+            print(
+                f"\n{PLAIN // 2:,} nodes, {how}: {1e6 * seconds:.0f} us a node"
+                f" ({seconds / reference:.2f} x plain), {memory:.2f} GiB",
+                end="",
+                flush=True,
+            )
+    benchmark.pedantic(step_cost_of, (SIZES[0], "chunks"), rounds=1)
