@@ -1,9 +1,10 @@
-"""What rollouts of the wake keep: `python datasets/cylinder/shedding.py RUN [RUN ...]`.
+"""What rollouts of the wake keep: `python datasets/cylinder/shedding.py [--errors] RUN [RUN ...]`.
 
-For each trained run, over its test flows: the mean error of the velocity over the first 100
-predicted steps and persistence's (of `metrics.json`), the deviation of the Strouhal number, the
-amplitude of the oscillation over the true one, and the share of rollouts that stay stable for 500
-steps.
+Of the runs of each model (folders MODEL-SEED), from their `metrics.json`: mean and deviation over
+the seeds of the error over the first 100 predicted steps, persistence's beside it, and the share of
+rollouts that stay stable for five times the length of a series. Then, unless `--errors` is given,
+for each run over its test flows: the deviation of the Strouhal number, and the amplitude of the
+oscillation over the true one.
 
 Frequency and amplitude are those of the velocity across the channel at the node where the true
 one swings most, over all predicted steps; the amplitude counts in their second half.
@@ -11,8 +12,10 @@ one swings most, over all predicted steps; the amplitude counts in their second 
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +23,43 @@ import numpy as np
 from lrsa_geo.simulate.cylinder_checks import frequency
 from lrsa_geo.train import load_config, load_surrogate, matched, prepare_store
 from lrsa_geo.train.assembly import loaders_of
-from lrsa_geo.train.rollout_report import roll_out, stable_steps
+from lrsa_geo.train.rollout_report import roll_out
 
 STEPS = 100
-LONG = 500
 
 
-def main(folder: Path) -> None:
-    """Print the figures of a run."""
+def errors(folders: Sequence[Path]) -> None:
+    """Print a table of the models, over their seeds."""
+    models: dict[str, list[dict]] = defaultdict(list)
+    for folder in folders:
+        models[folder.name.rpartition("-")[0]].append(
+            json.loads((folder / "metrics.json").read_text())["rollout"]
+        )
+    print(f"| model | seeds | velocity, {STEPS} steps | pressure | stable |\n|---|---|---|---|---|")
+    for model, rollouts in models.items():
+        cells = []
+        for field in ("velocity", "pressure"):
+            found = [np.mean(each["error_at"][field]["model"][:STEPS]) for each in rollouts]
+            spread = f" ± {np.std(found, ddof=1):.4f}" if len(found) > 1 else ""
+            cells.append(f"{np.mean(found):.4f}{spread}")
+        stable = np.mean([each["stable"]["share"] for each in rollouts])
+        print(f"| {model} | {len(rollouts)} | {' | '.join(cells)} | {stable:.0%} |")
+    for rival in ("persistence", "linear"):
+        found = [
+            np.mean(rollouts[0]["error_at"][field][rival][:STEPS])
+            for field in ("velocity", "pressure")
+        ]
+        print(f"| {rival} | | {found[0]:.4f} | {found[1]:.4f} | |")
+
+
+def oscillation(folder: Path) -> None:
+    """Print what a run keeps of the oscillation of each test flow."""
     config = load_config(folder / "config.yaml")
     surrogate = load_surrogate(folder)
     view = matched(prepare_store(config.data), surrogate.signature)
-    test = loaders_of(config, view, surrogate).split.test
-    objective, start = surrogate.objective(config.objective), surrogate.signature.of_series.history
-    long = np.array(stable_steps(surrogate, view, test, objective, start))
+    start = surrogate.signature.of_series.history
     rows = []
-    for series, steps in zip(test, long, strict=True):
+    for series in loaders_of(config, view, surrogate).split.test:
         times, truth, guess = roll_out(surrogate, view, series, start)
         across = truth[:, :, 1]
         node = int((across.amax(0) - across.amin(0)).argmax())
@@ -46,21 +70,22 @@ def main(folder: Path) -> None:
         reynolds = float(view.series.arrays_of(series, ["cond"])["cond"][0, 0])
         print(
             f"{folder.name}, flow {series}, Re {reynolds:.0f}: Strouhal number"
-            f" {100 * rows[-1][0]:+.1f} %, amplitude x {rows[-1][1]:.2f}, stable for {steps} steps",
+            f" {100 * rows[-1][0]:+.1f} %, amplitude x {rows[-1][1]:.2f}",
             flush=True,
         )
-    errors = json.loads((folder / "metrics.json").read_text())["rollout"]["error_at"]["velocity"]
-    model, persistence = (np.mean(errors[kind][:STEPS]) for kind in ("model", "persistence"))
     off, amplitude = np.array(rows).T
     print(
-        f"{folder.name}: error over {STEPS} steps {model:.4f}, persistence {persistence:.4f} (x"
-        f" {model / persistence:.2f}); Strouhal number off by"
-        f" {100 * np.nanmedian(np.abs(off)):.1f} % (median; {np.isnan(off).sum()} without);"
-        f" amplitude x {np.median(amplitude):.2f}; stable for {LONG} steps"
-        f" {(long >= LONG).mean():.0%}"
+        f"{folder.name}: Strouhal number off by {100 * np.nanmedian(np.abs(off)):.1f} % (median;"
+        f" {np.isnan(off).sum()} without); amplitude x {np.median(amplitude):.2f}"
     )
 
 
 if __name__ == "__main__":
-    for run in sys.argv[1:]:
-        main(Path(run))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--errors", action="store_true", help="no new rollouts")
+    arguments = parser.parse_args()
+    errors(arguments.runs)
+    if not arguments.errors:
+        for run in arguments.runs:
+            oscillation(run)

@@ -11,19 +11,17 @@ from torch.autograd.function import once_differentiable
 
 from lrsa_geo.nn.chunks import (
     CHUNK,
-    Halo,
     Nodes,
     Pass,
     check_streamed,
     lift,
     modulations_of,
-    new_features,
-    passes,
     project,
 )
 from lrsa_geo.nn.layout import EdgeLayout
 from lrsa_geo.nn.mixers import Summary
 from lrsa_geo.nn.operator import GeometryOperator
+from lrsa_geo.nn.streaming import ForwardPass
 
 
 def stream_with_gradients(
@@ -78,7 +76,7 @@ def stream_with_gradients(
         True
     """
     check_streamed(model, Nodes(x, pos, measure), edge_index, cond, chunk)
-    forward = _Forward(model, edge_index, chunk, buffer)
+    forward = ForwardPass(model, edge_index, chunk, buffer, keep=True)
     y: Tensor = _Streamed.apply(forward, x, pos, measure, cond, *model.parameters())
     return y
 
@@ -89,7 +87,7 @@ class _Streamed(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        forward: _Forward,
+        forward: ForwardPass,
         x: Tensor | None,
         pos: Tensor,
         measure: Tensor | None,
@@ -98,6 +96,12 @@ class _Streamed(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, pos, measure, cond, *parameters)  # who changes them is found out
         ctx.of = forward
+        device = pos.device.type
+        ctx.autocast = (
+            device,
+            torch.get_autocast_dtype(device),
+            torch.is_autocast_enabled(device),
+        )
         return forward(Nodes(x, pos, measure), cond)
 
     @staticmethod
@@ -111,75 +115,9 @@ class _Streamed(torch.autograd.Function):
             )
         wanted = ctx.needs_input_grad[1:5]
         backward = _Backward(ctx.of, Nodes(x, pos, measure), cond, wanted)
-        backward(grad)
+        with torch.enable_grad(), torch.autocast(*ctx.autocast):
+            backward(grad)
         return None, *backward.of_nodes, backward.of_cond, *map(backward.sums.get, parameters)
-
-
-class _Forward:
-    """The forward pass, and what it leaves for the backward pass.
-
-    Attributes:
-        states: features that each pass reads, and after them those that the last one gives.
-        gathered: what the mixer of each pass gathered.
-    """
-
-    def __init__(
-        self,
-        model: GeometryOperator,
-        edge_index: Tensor | None,
-        chunk: int,
-        buffer: Callable[[int, int], Tensor] | None,
-    ) -> None:
-        self.model = model
-        self.edge_index = edge_index if model.needs_edges else None
-        self.chunk = chunk
-        self.buffer = buffer
-        self.passes = list(passes(model))
-        self.states: list[Tensor] = []
-        self.gathered: list[Summary | None] = []
-        device = model.project.weight.device.type
-        enabled = torch.is_autocast_enabled(device)
-        self.autocast = (device, torch.get_autocast_dtype(device), enabled)
-
-    def __call__(self, nodes: Nodes, cond: Tensor | None) -> Tensor:
-        """``[N, K]``."""
-        model, chunk = self.model, self.chunk
-        modulations = modulations_of(model, cond)
-        centre = nodes.centre(chunk) if model.relative_positions else None
-        self.states.append(self.features(nodes))
-        for rows in nodes.chunks(chunk):
-            self.states[0][rows] = lift(model, nodes[rows], centre)
-        halo = self.halo(nodes)
-        for number, step in enumerate(self.passes):
-            h, read, after = self.states[number], self.read_by(number), self.features(nodes)
-            gathered = step.gather(nodes, read, chunk)
-            if step.local:
-                for rows, near, edges in halo:
-                    layout = EdgeLayout(edges, nodes.pos[near], nodes[near].measure)
-                    after[rows] = step.apply_local(h[near], layout, rows.stop - rows.start)
-            else:
-                modulation = modulations[step.number]
-                z = None if gathered is None else step.latents(gathered, modulation)
-                for rows in nodes.chunks(chunk):
-                    after[rows] = step.apply(nodes[rows], h[rows], read[rows], z, modulation)
-            self.states.append(after)
-            self.gathered.append(gathered)
-        y = nodes.pos.new_empty(len(nodes), model.out_channels)
-        for rows in nodes.chunks(chunk):
-            y[rows] = project(model, self.states[-1][rows], modulations[-1])
-        return y
-
-    def read_by(self, number: int) -> Tensor:
-        """Features that the mixer of a pass reads."""
-        return self.states[number - 1 if self.passes[number].reads_first else number]
-
-    def features(self, nodes: Nodes) -> Tensor:
-        """``[N, C]`` whose values do not matter."""
-        return new_features(self.model, len(nodes), self.buffer)
-
-    def halo(self, nodes: Nodes) -> Iterable[tuple[slice, Tensor, Tensor]]:
-        """Of the edges, if there are some."""
-        return () if self.edge_index is None else Halo(self.edge_index, nodes, self.chunk)
 
 
 class _Totals:
@@ -230,7 +168,7 @@ class _Backward:
     """
 
     def __init__(
-        self, forward: _Forward, nodes: Nodes, cond: Tensor | None, wanted: Sequence[bool]
+        self, forward: ForwardPass, nodes: Nodes, cond: Tensor | None, wanted: Sequence[bool]
     ) -> None:
         self.forward, self.model, self.nodes = forward, forward.model, nodes
         self.sums: dict[Tensor, Tensor] = {}
@@ -244,15 +182,14 @@ class _Backward:
 
     def __call__(self, grad: Tensor) -> None:
         """Go back from the gradient of the result, ``[N, K]``."""
-        with torch.enable_grad(), torch.autocast(*self.forward.autocast):
-            modulations = modulations_of(self.model, self.cond)
-            self.modulations = [None if m is None else _leaf(m) for m in modulations]
-            g = self._through_projection(grad)
-            g = self._through_blocks(g)
-            self._through_lift(g)
-            if self.model.condition is not None:
-                grads = [None if m is None else self.sums.get(m) for m in self.modulations]
-                self._walk(modulations, grads, [self.cond], self.model.condition)
+        modulations = modulations_of(self.model, self.cond)
+        self.modulations = [None if m is None else _leaf(m) for m in modulations]
+        g = self._through_projection(grad)
+        g = self._through_blocks(g)
+        self._through_lift(g)
+        if self.model.condition is not None:
+            grads = [None if m is None else self.sums.get(m) for m in self.modulations]
+            self._walk(modulations, grads, [self.cond], self.model.condition)
         if self.wanted[3] and self.cond is not None:
             self.of_cond = self.sums.get(self.cond)
 

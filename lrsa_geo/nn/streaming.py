@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from lrsa_geo.nn.chunks import (
     CHUNK,
     Halo,
     Nodes,
+    Pass,
     check_streamed,
     lift,
     modulations_of,
@@ -19,6 +20,7 @@ from lrsa_geo.nn.chunks import (
     project,
 )
 from lrsa_geo.nn.layout import EdgeLayout
+from lrsa_geo.nn.mixers import Summary
 from lrsa_geo.nn.operator import GeometryOperator
 
 
@@ -75,30 +77,89 @@ def stream(
     """
     nodes = Nodes(x, pos, measure)
     check_streamed(model, nodes, edge_index, cond, chunk)
-    modulations = modulations_of(model, cond)
-    centre = nodes.centre(chunk) if model.relative_positions else None
-    h = new_features(model, len(nodes), buffer)
-    for rows in nodes.chunks(chunk):
-        h[rows] = lift(model, nodes[rows], centre)
-    halo = Halo(edge_index, nodes, chunk) if model.needs_edges and edge_index is not None else None
-    spare = h if halo is None else new_features(model, len(nodes), buffer)
-    for step in passes(model):
-        if step.local:
-            assert halo is not None
-            for rows, near, edges in halo:
-                layout = EdgeLayout(edges, pos[near], nodes[near].measure)
-                spare[rows] = step.apply_local(h[near], layout, rows.stop - rows.start)
-            h, spare = spare, h
-            continue
-        read = spare if step.reads_first else h  # the local layer went from one to the other
-        modulation = modulations[step.number]
-        gathered = step.gather(nodes, read, chunk)
-        z = None if gathered is None else step.latents(gathered, modulation)
+    return ForwardPass(model, edge_index, chunk, buffer, progress=progress)(nodes, cond)
+
+
+class ForwardPass:
+    """A model on one mesh, chunk by chunk, and what it leaves for a backward pass.
+
+    Args:
+        model, edge_index, chunk, buffer, progress: as in :func:`stream`.
+        keep: keep the features that each pass reads. They are changed in place otherwise.
+
+    Attributes:
+        states: features that each pass reads, and after them those that the last one gives.
+        gathered: what the mixer of each pass gathered.
+    """
+
+    def __init__(
+        self,
+        model: GeometryOperator,
+        edge_index: Tensor | None,
+        chunk: int,
+        buffer: Callable[[int, int], Tensor] | None,
+        *,
+        keep: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.edge_index = edge_index if model.needs_edges else None
+        self.chunk = chunk
+        self.buffer = buffer
+        self.keep = keep
+        self.progress = progress
+        self.passes = list(passes(model))
+        self.states: list[Tensor] = []
+        self.gathered: list[Summary | None] = []
+        self._spare: Tensor | None = None
+
+    def __call__(self, nodes: Nodes, cond: Tensor | None) -> Tensor:
+        """``[N, K]``."""
+        model, chunk = self.model, self.chunk
+        modulations = modulations_of(model, cond)
+        centre = nodes.centre(chunk) if model.relative_positions else None
+        self.states.append(self.features(nodes))
         for rows in nodes.chunks(chunk):
-            h[rows] = step.apply(nodes[rows], h[rows], read[rows], z, modulation)
-            if progress is not None and step.feed:
-                progress(rows.stop - rows.start)
-    y = h.new_empty(len(nodes), model.out_channels)
-    for rows in nodes.chunks(chunk):
-        y[rows] = project(model, h[rows], modulations[-1])
-    return y
+            self.states[0][rows] = lift(model, nodes[rows], centre)
+        halo = self.halo(nodes)
+        for number, step in enumerate(self.passes):
+            h, read, after = self.states[number], self.read_by(number), self._after(step, nodes)
+            gathered, modulation = step.gather(nodes, read, chunk), modulations[step.number]
+            if step.local:
+                for rows, near, edges in halo:
+                    layout = EdgeLayout(edges, nodes.pos[near], nodes[near].measure)
+                    after[rows] = step.apply_local(h[near], layout, rows.stop - rows.start)
+            else:
+                z = None if gathered is None else step.latents(gathered, modulation)
+                for rows in nodes.chunks(chunk):
+                    after[rows] = step.apply(nodes[rows], h[rows], read[rows], z, modulation)
+                    if self.progress is not None and step.feed:
+                        self.progress(rows.stop - rows.start)
+            self.states.append(after)
+            self.gathered.append(gathered)
+        y = nodes.pos.new_empty(len(nodes), model.out_channels)
+        for rows in nodes.chunks(chunk):
+            y[rows] = project(model, self.states[-1][rows], modulations[-1])
+        return y
+
+    def _after(self, step: Pass, nodes: Nodes) -> Tensor:
+        """Where a pass puts the features that it gives."""
+        if self.keep:
+            return self.features(nodes)
+        if not step.local:
+            return self.states[-1]
+        after = self.features(nodes) if self._spare is None else self._spare
+        self._spare = self.states[-1]
+        return after
+
+    def read_by(self, number: int) -> Tensor:
+        """Features that the mixer of a pass reads."""
+        return self.states[number - 1 if self.passes[number].reads_first else number]
+
+    def features(self, nodes: Nodes) -> Tensor:
+        """``[N, C]`` whose values do not matter."""
+        return new_features(self.model, len(nodes), self.buffer)
+
+    def halo(self, nodes: Nodes) -> Iterable[tuple[slice, Tensor, Tensor]]:
+        """Of the edges, if there are some."""
+        return () if self.edge_index is None else Halo(self.edge_index, nodes, self.chunk)
