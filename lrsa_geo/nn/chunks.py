@@ -55,14 +55,12 @@ class Nodes:
 
     def centre(self, chunk: int) -> Tensor:
         """sum_i w_i p_i / sum_i w_i, as a model has it; with equal weights if all are 0."""
-        weighed = self.measure is not None and bool(self.measure.any())
+        measure = self.measure if self.measure is not None and bool(self.measure.any()) else None
         total = self.pos.new_zeros(self.pos.shape[1] + 1, dtype=torch.float64)
         for rows in self.chunks(chunk):
             pos = self.pos[rows].double()
-            weight = (
-                self.measure[rows] if weighed and self.measure is not None else pos[:, 0] * 0 + 1
-            )
-            weight = weight.to(pos)[:, None]
+            weight = pos.new_ones(len(pos)) if measure is None else measure[rows].to(pos)
+            weight = weight[:, None]
             total = total + torch.cat([weight * pos, weight], dim=1).sum(0)
         return (total[:-1] / total[-1]).to(self.pos)
 
