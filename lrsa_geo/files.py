@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -63,6 +64,18 @@ def one_at_a_time(path: str | Path) -> Iterator[bool]:
         yield waited
     finally:
         lock.release()
+
+
+def natural_order(name: str | Path) -> tuple[list[tuple[str, int]], str]:
+    """A key to sort names by, in which numbers count as numbers.
+
+    Examples:
+        >>> from lrsa_geo.files import natural_order
+        >>> sorted(["part-10.h5", "part-9.h5", "extra-11.h5"], key=natural_order)
+        ['extra-11.h5', 'part-9.h5', 'part-10.h5']
+    """
+    words = re.findall(r"(\D*)(\d*)", str(name))
+    return [(text, int(number or 0)) for text, number in words], str(name)
 
 
 def shipped_datasets() -> Path:

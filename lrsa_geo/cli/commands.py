@@ -89,7 +89,8 @@ def _train(argv: list[str]) -> None:
         "lrsa-geo train",
         "WHAT [options]",
         "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
-        "library (elasticity), a MeshStore of your own (mine.h5) or a YAML configuration. Every\n"
+        "library (elasticity), a MeshStore of your own (mine.h5, or several that are read as one:\n"
+        "'shards/*.h5') or a YAML configuration. Every\n"
         "value below is a key of the YAML file and a flag; flags win. --max-time 45m ends the\n"
         "training and its schedule of the learning rate after that time.",
     )
@@ -141,7 +142,7 @@ def _evaluate(argv: list[str]) -> None:
 
 
 def _predict(argv: list[str]) -> None:
-    from lrsa_geo.data import CondTable, MeshStore
+    from lrsa_geo.data import CondTable, open_store
     from lrsa_geo.train import (
         load_surrogate,
         predict_files,
@@ -156,7 +157,7 @@ def _predict(argv: list[str]) -> None:
         "Predict the fields of meshes and write them to mesh files. INPUT is\n"
         "  mesh files, or patterns of them in quotes ('new/*.vtu'): each becomes OUT/NAME.vtu, or\n"
         "    OUT itself if that ends in .vtu, .vtk or .xdmf and there is one; or\n"
-        "  FILE.h5:NUMBER, a graph of a MeshStore.\n"
+        "  FILE.h5:NUMBER, a graph of a MeshStore ('shards/*.h5:12', of several read as one).\n"
         "A result holds the mesh with its own fields, F_predicted for each predicted field F, and\n"
         "where the truth is known F_error = F_predicted - F; they replace those of an earlier\n"
         "prediction. A run that was stopped predicts from its last checkpoint. An earlier result\n"
@@ -193,7 +194,7 @@ def _predict(argv: list[str]) -> None:
         raise ValueError("--step is of steady models; a model of series begins with the first step")
     options = {"overwrite": values.overwrite, **({"steps": values.steps} if of_series else {})}
     if graph_of_store:
-        store = MeshStore(file)
+        store = open_store(file)
         store.verify()
         of_graph = predict_series_graph if of_series else predict_graph
         results = iter([of_graph(surrogate, store, int(number), values.output, **options)])

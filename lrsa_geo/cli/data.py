@@ -8,13 +8,14 @@ import sys
 from textwrap import fill
 
 from lrsa_geo.cli.file_names import mesh_files
-from lrsa_geo.cli.look import check, info
+from lrsa_geo.cli.look import STORE, check, info
 from lrsa_geo.cli.parser import Parser
 
 MAKE = """\
 Make one file of graphs, a MeshStore; resumable. Three ways:
 
-  data make elasticity                          simulate a data set that comes with the library
+  data make elasticity                          simulate a data set that comes with the library;
+                                                with --shard 2/4, the second of four files
   data make airfoil_geofno --from downloads/    convert a published one from the files you have
   data make --from 'cases/*.vtu' --targets p 'U [m/s]' --cond table.csv -o mine.h5
                                                 your own results; with --series, of all steps
@@ -95,14 +96,27 @@ def _make(argv: list[str]) -> None:
 
 def _make_recipe(name: str, argv: list[str]) -> None:
     from lrsa_geo.data import check_output
-    from lrsa_geo.simulate import make_store, recipe_class
+    from lrsa_geo.simulate import Shard, make_store, recipe_class
 
     parser = Parser(f"lrsa-geo data make {name}", "[options]", "Simulate a data set (resumable).")
-    _add_output(parser, f"datasets/{name}/{name}.h5")
+    default = f"datasets/{name}/{name}.h5"
+    _add_output(parser, default)
+    parser.add_argument(
+        "--shard",
+        type=str,
+        default=None,
+        metavar="I/K",
+        help="make the I-th of K files, which machines make side by side and 'NAME-*-of-K.h5' reads"
+        f" as one store (default output: {name}-I-of-K.h5 beside it)",
+    )
     parser.add_class_arguments(recipe_class(name), "recipe")
     values = parser.instantiate(parser.parse_args(argv))
-    check_output(values.output, same={})
-    store = make_store(values.recipe, values.output, values.processes)
+    shard = None if values.shard is None else Shard.parse(values.shard)
+    output = values.output
+    if shard is not None and output == default:
+        output = str(shard.beside(default))
+    check_output(output, same={})
+    store = make_store(values.recipe, output, values.processes, shard)
     print(f"{store.path}: {len(store)} graphs")
 
 
@@ -247,7 +261,7 @@ def _add_files_arguments(parser: Parser) -> None:
 
 
 def _split(argv: list[str]) -> None:
-    from lrsa_geo.data import MeshStore, SplitConfig, make_split, split_path
+    from lrsa_geo.data import SplitConfig, make_split, open_store, split_path
 
     parser = Parser(
         "lrsa-geo data split",
@@ -255,11 +269,11 @@ def _split(argv: list[str]) -> None:
         "Choose which graphs are for training, validation and test. FILE.split.json keeps it, and\n"
         "`lrsa-geo train FILE.h5` uses it.",
     )
-    parser.add_argument("file", type=str, help="MeshStore (.h5)")
+    parser.add_argument("file", type=str, help=STORE)
     parser.add_class_arguments(SplitConfig)
     values = parser.instantiate(parser.parse_args(argv))
     config = SplitConfig(**{f.name: values[f.name] for f in dataclasses.fields(SplitConfig)})
-    store = MeshStore(values.file)
+    store = open_store(values.file)
     split = make_split(store, config)
     path = split_path(store.path)
     split.save(path)

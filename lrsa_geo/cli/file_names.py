@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from lrsa_geo.files import natural_order
 
 
 def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]:
@@ -32,9 +33,4 @@ def mesh_files(patterns: Iterable[str], besides: str | None = None) -> list[str]
             raise ValueError(f"'{pattern}' matches no mesh file{hint}")
         files += [name for name in found if besides is None or Path(name) != Path(besides)]
     once = {os.path.abspath(name): name for name in reversed(files)}  # a.vtu and ./a.vtu are one
-    return sorted(once.values(), key=_natural)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """case2 before case10."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
+    return sorted(once.values(), key=natural_order)

@@ -42,6 +42,7 @@ precision.png in the folder.
 
 def spectrum(argv: list[str]) -> None:
     """Measure singular values, see ``lrsa-geo spectrum --help``."""
+    from lrsa_geo.data import store_name
     from lrsa_geo.study import write_spectra
 
     parser = Parser("lrsa-geo spectrum", "WHAT [options]", SPECTRUM)
@@ -65,7 +66,7 @@ def spectrum(argv: list[str]) -> None:
     parser.add_argument("--count", type=int, default=64, help="RUN: singular values of each block")
     _add_output(parser, "spectrum-WHAT")
     values = parser.parse_args(argv)
-    name = Path(values.what).stem or "run"
+    name = store_name(values.what) or "run"
     if values.what == "green":
         spectra, about = _green(values)
     elif values.what.endswith(".h5"):
@@ -86,12 +87,12 @@ def _green(values: Any) -> tuple[list[Spectrum], str]:
 
 
 def _data(values: Any) -> tuple[list[Spectrum], str]:
-    from lrsa_geo.data import MeshStore
+    from lrsa_geo.data import open_store
     from lrsa_geo.study import empirical_kernel
 
     if values.graphs is not None and values.graphs < 3:
         raise ValueError(f"--graphs is {values.graphs}, expected at least 3")
-    store = MeshStore(values.what)
+    store = open_store(values.what)
     fit = empirical_kernel(store, values.graphs)
     about = (
         f"Linear fit of y by x on {fit.kernel.limit + 1 if fit.kernel.limit else 0} graphs of"
@@ -103,7 +104,7 @@ def _data(values: Any) -> tuple[list[Spectrum], str]:
 
 
 def _model(values: Any) -> tuple[list[Spectrum], str]:
-    from lrsa_geo.data import MeshStore
+    from lrsa_geo.data import open_store
     from lrsa_geo.study import mixing_spectra
     from lrsa_geo.train import graph_for, load_surrogate
 
@@ -111,7 +112,7 @@ def _model(values: Any) -> tuple[list[Spectrum], str]:
         raise ValueError(f"--count is {values.count}, expected at least 1")
     surrogate = load_surrogate(Path(values.what))
     file, number = _graph(values.graph, Path(values.what))
-    store = MeshStore(file)
+    store = open_store(file)
     store.verify()
     data = graph_for(surrogate, store, number)
     weighed = "by their measure" if surrogate.config.use_measure else "all alike"

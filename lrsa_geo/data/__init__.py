@@ -31,7 +31,16 @@ from lrsa_geo.data.split import (
 from lrsa_geo.data.statistics import Statistics
 from lrsa_geo.data.stepping import Known, SeriesConfig, Stepping
 from lrsa_geo.data.steps import StepView, match_series, stepping_of
-from lrsa_geo.data.store import MeshStore, StoreError, migrate
+from lrsa_geo.data.store import (
+    MeshStore,
+    ShardedStore,
+    StoreError,
+    is_one_file,
+    migrate,
+    names_store,
+    open_store,
+    store_name,
+)
 from lrsa_geo.data.units import conversion
 
 __all__ = [
@@ -51,6 +60,7 @@ __all__ = [
     "Ranges",
     "SeriesConfig",
     "SeriesReading",
+    "ShardedStore",
     "Split",
     "SplitConfig",
     "SplitRule",
@@ -73,19 +83,23 @@ __all__ = [
     "full_disk_explained",
     "geometry_keys",
     "group_numbers",
+    "is_one_file",
     "lengthened",
     "make_split",
     "match_series",
     "match_store",
     "migrate",
+    "names_store",
     "node_spacing",
     "octaves_for",
+    "open_store",
     "reader_for",
     "refuse_names_of_results",
     "spacing_of",
     "split_in_order",
     "split_path",
     "stepping_of",
+    "store_name",
     "together",
     "transform_of",
 ]

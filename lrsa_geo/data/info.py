@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
-from lrsa_geo.mesh.fields import column_slices
+from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore, ShardedStore
+from lrsa_geo.mesh.fields import column_slices, total_width
 from lrsa_geo.mesh.formats import exodus
 from lrsa_geo.mesh.read import read_mesh
 
-_LISTED = 8  # times of a file
+_LISTED = 8  # times of a file, files of a store
 
 
 def describe(store: MeshStore) -> str:
     """One-screen summary of a MeshStore: size, fields with units and ranges, provenance.
 
-    Its digest is checked first.
+    Its digest is checked first. Arrays are read in pieces, whatever their size.
 
     Raises:
         StoreError: the contents are not those that were written.
@@ -33,49 +34,87 @@ def describe(store: MeshStore) -> str:
         f"arrays: {', '.join(store.arrays)}",
     ]
     if store.is_series:
-        steps, times = store.num_steps, store.read("times")
+        steps, times = store.num_steps, _Columns(1, store.pieces("times"))
         lines.append(
-            f"series of {steps.min()} to {steps.max()} steps, at times {times.min():.6g} to"
-            f" {times.max():.6g}"
+            f"series of {steps.min()} to {steps.max()} steps, at times {times.low.min():.6g} to"
+            f" {times.high.max():.6g}"
         )
     for array in NAMED_ARRAYS:
-        if array not in store.arrays:
-            continue
-        values = store.read(array)
-        for field in store.fields[array]:
-            part = values[:, column_slices(store.fields[array])[field.name]]
-            finite = part[np.isfinite(part)]
-            lost = part.size - finite.size
-            lines.append(
-                f"  {array:5s} {' '.join(field.columns):32s} {field.unit:4s}"
-                + (f" {finite.min():.4g} to {finite.max():.4g}" if finite.size else "")
-                + (f"  ({lost} NaN or infinite)" if lost else "")
-            )
-            if array in ("states", "x_t"):
-                lines.append(f"        {_ranges_of_steps(store, part)}")
+        if array in store.arrays:
+            lines += _of_fields(store, array)
+    if isinstance(store, ShardedStore):
+        lines += _of_shards(store)
     for key, value in store.provenance.items():
         text = str(value)
         is_long = isinstance(value, list | dict) and len(text) > 300
-        lines.append(f"{key}: {len(value)} entries" if is_long else f"{key}: {text}")
+        if key != "shards":
+            lines.append(f"{key}: {len(value)} entries" if is_long else f"{key}: {text}")
     return "\n".join(lines)
 
 
-def _ranges_of_steps(store: MeshStore, values: np.ndarray) -> str:
-    """Ranges of a field of time ``[sum T N, C]`` at the first, the middle and the last steps."""
-    nodes, steps = store.num_nodes, store.num_steps
-    begins = np.concatenate([[0], np.cumsum(nodes * steps)])
-    texts = []
-    for name, step_of in (
-        ("first", lambda count: 0),
-        ("middle", lambda count: count // 2),
-        ("last", lambda count: count - 1),
-    ):
-        firsts = [b + n * step_of(t) for b, n, t in zip(begins, nodes, steps, strict=False)]
-        parts = [values[first : first + n] for first, n in zip(firsts, nodes, strict=True)]
-        low = min(float(np.nanmin(part, initial=np.inf)) for part in parts)
-        high = max(float(np.nanmax(part, initial=-np.inf)) for part in parts)
-        texts.append(f"{name} step {low:.4g} to {high:.4g}")
-    return ", ".join(texts)
+class _Columns:
+    """Lowest and highest finite value of each column, and how many are not finite."""
+
+    def __init__(self, width: int = 1, pieces: Iterable[np.ndarray] = ()) -> None:
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        self.lost = np.zeros(width, np.int64)
+        for rows in pieces:
+            self.add(rows)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take ``[R]`` or ``[R, K]`` more rows."""
+        finite = np.isfinite(rows)
+        low = np.min(rows, axis=0, where=finite, initial=np.inf)
+        high = np.max(rows, axis=0, where=finite, initial=-np.inf)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        self.lost = self.lost + np.sum(~finite, axis=0)
+
+
+def _of_fields(store: MeshStore, array: str) -> list[str]:
+    """Ranges of the fields of an array."""
+    width, lines = total_width(store.fields[array]), []
+    columns = _Columns(width, store.pieces(array))
+    moments = _at_some_steps(store, array) if array in ("states", "x_t") else {}
+    for field in store.fields[array]:
+        part = column_slices(store.fields[array])[field.name]
+        low, high, lost = (
+            columns.low[part].min(),
+            columns.high[part].max(),
+            columns.lost[part].sum(),
+        )
+        lines.append(
+            f"  {array:5s} {' '.join(field.columns):32s} {field.unit:4s}"
+            + (f" {low:.4g} to {high:.4g}" if low <= high else "")
+            + (f"  ({lost} NaN or infinite)" if lost else "")
+        )
+        ranges = [
+            f"{name} step {at.low[part].min():.4g} to {at.high[part].max():.4g}"
+            for name, at in moments.items()
+        ]
+        lines += [f"        {', '.join(ranges)}"] if ranges else []
+    return lines
+
+
+def _at_some_steps(store: MeshStore, array: str) -> dict[str, _Columns]:
+    """Values of ``states`` or ``x_t`` at the first, the middle and the last steps of all series."""
+    width = total_width(store.fields[array])
+    moments = {name: _Columns(width) for name in ("first", "middle", "last")}
+    for number, count in enumerate(store.num_steps.tolist()):
+        for about, step in zip(moments.values(), (0, count // 2, count - 1), strict=True):
+            about.add(store.window(number, step, step + 1, [array])[array][:, 0].numpy())
+    return moments
+
+
+def _of_shards(store: ShardedStore) -> list[str]:
+    """Which files a store has, and which it lacks."""
+    shards = store.shards
+    lines = [f"{len(shards)} files, read as one store:"]
+    lines += [
+        f"  {shard.path}: {len(shard)} graphs, SHA-256 {shard.sha256[:12]}"
+        for shard in shards[:_LISTED]
+    ]
+    lines += [f"  and {len(shards) - _LISTED} more"] * (len(shards) > _LISTED)
+    return lines + [f"missing: {', '.join(store.missing)}"] * bool(store.missing)
 
 
 def describe_collection(store: MeshStore) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lrsa_geo.data.store import MeshStore
+from lrsa_geo.data.store import MeshStore, StoreView
 from lrsa_geo.data.units import Conversion, UnitError, conversion
-from lrsa_geo.mesh import Field, Fields, MeshData, column_slices
+from lrsa_geo.mesh import Field, Fields, column_slices
 
 _KIND = {"x": "input", "y": "target", "cond": "condition", "about": "fact"}
 _KIND |= {"states": "state", "x_t": "input of time", "cond_t": "condition of time"}
@@ -116,7 +117,7 @@ def match_store(store: MeshStore, wanted: Mapping[str, Fields], *, truth: bool =
     return _MatchedStore(store, wanted, matches, left_out)
 
 
-class _MatchedStore(MeshStore):
+class _MatchedStore(StoreView):
     """A store seen through the columns that a model wants."""
 
     def __init__(
@@ -126,39 +127,41 @@ class _MatchedStore(MeshStore):
         matches: dict[str, ColumnMatch],
         left_out: list[str],
     ) -> None:
-        self.__dict__.update(store.__dict__)
+        super().__init__(store)
         self._matches = matches
         self._left_out = left_out
         fields = store.fields | {array: wanted[array] for array in matches}
         self.fields = {array: f for array, f in fields.items() if array not in left_out}
-        self._arrays = {a: kind for a, kind in store._arrays.items() if a not in left_out}
 
-    def __getitem__(self, index: int) -> MeshData:
-        graph = super().__getitem__(index)
-        for array in self._left_out:
-            graph.pop(array, None)
-        return graph.update({a: match(graph[a]) for a, match in self._matches.items()})
+    @property
+    def arrays(self) -> list[str]:
+        """Names of the arrays that every graph has."""
+        return [array for array in self.store.arrays if array not in self._left_out]
 
-    def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
-        """Some arrays of graph ``index``."""
-        return self._matched(super().arrays_of(index, arrays))
-
-    def rows_of(self, index: int, arrays: list[str], nodes: Tensor) -> dict[str, Tensor]:
-        """Some arrays of graph ``index`` at some nodes."""
-        return self._matched(super().rows_of(index, arrays, nodes))
+    def _graph(
+        self, index: int, only: Container[str] | None = None, nodes: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        wanted = self.arrays if only is None else only
+        return self._matched(super()._graph(index, wanted, nodes))
 
     def window(self, index: int, first: int, last: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some steps of a series."""
         return self._matched(super().window(index, first, last, arrays))
 
-    def _matched(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _matched(self, values: dict[str, Any]) -> dict[str, Any]:
         return {a: self._matches[a](v) if a in self._matches else v for a, v in values.items()}
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated."""
-        values = super().read(array)
+        return self._matched_rows(array, super().read(array))
+
+    def pieces(self, array: str) -> Iterator[np.ndarray]:
+        """The same in pieces."""
+        return (self._matched_rows(array, rows) for rows in super().pieces(array))
+
+    def _matched_rows(self, array: str, rows: np.ndarray) -> np.ndarray:
         match = self._matches.get(array)
-        return values if match is None else match(torch.from_numpy(np.asarray(values))).numpy()
+        return rows if match is None else match(torch.from_numpy(rows)).numpy()
 
 
 def _missing(array: str, field: Field, known: list[str], where: object) -> MismatchError:

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lrsa_geo.data.store import MeshStore, StoreError
+from lrsa_geo.data.store import SUFFIXES, MeshStore, StoreError
 from lrsa_geo.files import disk_is_full, free_bytes, nearest_folder
-
-SUFFIXES = (".h5", ".hdf5")
 
 
 def check_output(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lrsa_geo.data.geometry import geometry_keys
-from lrsa_geo.data.store import MeshStore
+from lrsa_geo.data.store import MeshStore, store_folder, store_name
 from lrsa_geo.files import atomic_path
 
 SplitRule = Literal["random", "geometry", "group", "nodes"]
@@ -145,8 +145,14 @@ def _whole_numbers(part: str, graphs: object) -> list[int]:
 
 
 def split_path(store: str | Path) -> Path:
-    """Where the split of a store is kept: ``mine.h5`` -> ``mine.split.json``."""
-    return Path(store).with_suffix(".split.json")
+    """Where the split of a store is kept.
+
+    Examples:
+        >>> from lrsa_geo.data import split_path
+        >>> split_path("mine.h5").name, split_path("shards/part-*.h5").name
+        ('mine.split.json', 'part-all.split.json')
+    """
+    return store_folder(store) / f"{store_name(store)}.split.json"
 
 
 def make_split(store: MeshStore, config: SplitConfig | None = None) -> Split:

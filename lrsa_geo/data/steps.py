@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrsa_geo.data.matching import MismatchError, match_store
 from lrsa_geo.data.stepping import Known, SeriesConfig, Stepping
-from lrsa_geo.data.store import MeshStore
+from lrsa_geo.data.store import MeshStore, StoreView
 from lrsa_geo.mesh.fields import Fields
 from lrsa_geo.mesh.mesh_data import MeshData
 
@@ -23,7 +23,7 @@ _SERIES = ("states", "x_t", "pos_t", "times", "cond_t")
 _OF_STEPS = ("given", "change", "later", "later_cond")
 
 
-class StepView(MeshStore):
+class StepView(StoreView):
     """The series of a store as examples, each of which is a graph with ``x`` and ``y``.
 
     An example is a series and the step that is predicted; :class:`Stepping` says what it reads.
@@ -50,7 +50,7 @@ class StepView(MeshStore):
     """
 
     def __init__(self, series: MeshStore, stepping: Stepping, ahead: int = 1) -> None:
-        self.__dict__.update(series.__dict__)
+        super().__init__(series)
         self.series = series
         self.stepping = stepping
         self.ahead = ahead
@@ -131,10 +131,6 @@ class StepView(MeshStore):
         """Some arrays of an example; the others are not read."""
         graph = self._read(range(len(self))[index], arrays)
         return {array: graph[array] for array in arrays}
-
-    def read(self, array: str) -> np.ndarray:
-        """One array of all series, concatenated, as it is on disk."""
-        return self.series.read(array)
 
     def _read(self, index: int, arrays: Sequence[str]) -> dict[str, Any]:
         number, step = self.place(index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from lrsa_geo.simulate.make import Recipe, find_store, make_store
+from lrsa_geo.simulate.make import Recipe, Shard, find_store, make_store
 from lrsa_geo.simulate.quantities import QUANTITIES, Quantities
 
 RECIPES = {
@@ -49,6 +49,7 @@ __all__ = [
     "RECIPES",
     "Quantities",
     "Recipe",
+    "Shard",
     "find_store",
     "make_store",
     "recipe_class",

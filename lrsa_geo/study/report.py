@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lrsa_geo.data import MeshStore
+from lrsa_geo.data import open_store
 from lrsa_geo.mesh import DistanceToBoundary, column_slices
 from lrsa_geo.train import load_config, load_surrogate, predict
 
@@ -65,7 +65,7 @@ def error_by_distance(
     """
     surrogate = load_surrogate(folder)
     config = load_config(folder / "config.yaml")
-    store = MeshStore(config.data.path)
+    store = open_store(config.data.path)
     graphs = json.loads((folder / "metrics.json").read_text())["test_graphs"]
     columns = column_slices(store.fields["y"])[field_name]
     far = DistanceToBoundary(marker)

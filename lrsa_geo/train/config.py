@@ -13,7 +13,14 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from lrsa_geo.data import MeshStore, SeriesConfig, SplitConfig, split_path
+from lrsa_geo.data import (
+    SeriesConfig,
+    SplitConfig,
+    names_store,
+    open_store,
+    split_path,
+    store_name,
+)
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.train.config_file import check_config_file
 from lrsa_geo.train.objective import ObjectiveConfig
@@ -29,7 +36,8 @@ class DataConfig:
     """Where the graphs come from.
 
     Args:
-        path: MeshStore (.h5).
+        path: MeshStore (.h5); or a pattern or folder of several that are read as one, such as
+            "shards/*.h5".
         recipe: recipe that makes the file when it is missing, such as "elasticity".
         samples: graphs to make, instead of the recipe's own number.
         split: which graphs are for what.
@@ -251,7 +259,8 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     """Arguments of the parser, later ones on top of earlier ones, for what a user names.
 
     Args:
-        what: a data set that comes with the library, a MeshStore (.h5), or a YAML file.
+        what: a data set that comes with the library, a MeshStore (.h5, or a pattern or folder of
+            several), or a YAML file.
         quick: add the small variant.
 
     Returns:
@@ -264,8 +273,8 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
     names = sorted(path.parent.name for path in shipped.glob("*/train.yaml"))
     if what in names:
         files = [shipped / what / "train.yaml"]
-    elif Path(what).suffix == ".h5" and Path(what).is_file():
-        files = [shipped / ("series.yaml" if MeshStore(what).is_series else "store.yaml")]
+    elif names_store(what):
+        files = [shipped / ("series.yaml" if open_store(what).is_series else "store.yaml")]
     elif Path(what).suffix in (".yaml", ".yml") and Path(what).is_file():
         check_config_file(what, TrainConfig)
         files = [Path(what)]
@@ -281,8 +290,8 @@ def find_config(what: str, *, quick: bool = False) -> list[str]:
         if not files[-1].exists():
             raise ValueError(f"there is no quick variant: {files[-1]} does not exist")
     arguments = [argument for file in files for argument in ("--config", str(file))]
-    if Path(what).suffix == ".h5":
-        name = Path(what).stem + ("-quick" if quick else "")
+    if what not in names and names_store(what):
+        name = store_name(what) + ("-quick" if quick else "")
         arguments += ["--name", name, "--data.path", what]
         if split_path(what).exists():
             arguments += ["--data.split_file", str(split_path(what))]

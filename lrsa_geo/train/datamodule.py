@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
-from lrsa_geo.data import MeshStore, Split, StepView, StoreDataset, make_split, transform_of
+from lrsa_geo.data import (
+    MeshStore,
+    Split,
+    StepView,
+    StoreDataset,
+    is_one_file,
+    make_split,
+    open_store,
+    transform_of,
+)
 from lrsa_geo.mesh import RandomNodes
 from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
@@ -173,7 +183,7 @@ class StoreDataModule(lightning.LightningDataModule):
         assert self.config.max_nodes is not None
         sizes = dataset.sizes
         if shuffle and self.config.nodes_per_graph is not None:
-            sizes = [min(size, self.config.nodes_per_graph) for size in sizes]
+            sizes = np.minimum(sizes, self.config.nodes_per_graph)
         most, batch_size = self.config.max_nodes, self.config.batch_size
         return NodeBatches(dataset, sizes, most, batch_size, world_size, rank, self.seed, shuffle)
 
@@ -226,10 +236,10 @@ def prepare_store(config: DataConfig) -> MeshStore:
     Raises:
         StoreError: the file is missing, or its contents are not those that were written.
     """
-    if config.recipe is not None and not Path(config.path).exists():
+    if config.recipe is not None and is_one_file(config.path) and not Path(config.path).exists():
         settings = {} if config.samples is None else {"samples": config.samples}
         recipe = recipe_class(config.recipe)(**settings)
         return make_store(recipe, config.path)
-    store = MeshStore(config.path)
+    store = open_store(config.path)
     store.verify()
     return store

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from lrsa_geo.data import CondTable, MeshStore, MismatchError
+from lrsa_geo.data import CondTable, MeshStore, MismatchError, store_name
 from lrsa_geo.jobs import progress_bar
 from lrsa_geo.mesh import MeshError, with_edges
 from lrsa_geo.nn import why_not
@@ -171,7 +171,7 @@ def predict_graph(
     data = graph_for(surrogate, store, number)
     target = Path(output)
     if not is_one_file(target, 1):
-        target /= f"{Path(store.path).stem}-{number}.vtu"
+        target /= f"{store_name(store.path)}-{number}.vtu"
     check_outputs([str(store.path)], [target], surrogate.signature.fields["y"], overwrite)
     return _written(surrogate, data, data, predict(surrogate, data), target)
 

@@ -19,6 +19,7 @@ from lrsa_geo.data import (
     StepView,
     lengthened,
     match_series,
+    store_name,
 )
 from lrsa_geo.mesh import MeshError, column_slices, series_files, write_series
 from lrsa_geo.train.predict import Prediction, errors_of_one, leave_out
@@ -57,7 +58,7 @@ def predict_series_graph(
     matched = match_series(store, surrogate.signature.of_series)
     graph = matched[number]
     surrogate.signature.check_dim(graph.pos.shape[1], store.path)
-    name = f"{Path(store.path).stem}-{number}.pvd"
+    name = f"{store_name(store.path)}-{number}.pvd"
     (target,) = output_files([name], Path(output), series=True).values()
     fields = surrogate.signature.fields["y"]
     check_outputs([str(store.path)], [target], fields, overwrite)

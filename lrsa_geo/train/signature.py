@@ -60,7 +60,7 @@ class Signature:
             )
         markers = 0
         if model.use_boundary and "boundary" in store.arrays:
-            markers = int(store.read("boundary").max()) + 1
+            markers = 1 + max((int(m.max()) for m in store.pieces("boundary")), default=-1)
         read = ("x", "y", "cond") if model.use_features else ("y", "cond")
         fields = {array: f for array, f in store.fields.items() if array in read}
         refuse_names_of_results(fields["y"], (*fields.get("x", ()), *fields["y"]), store.path)

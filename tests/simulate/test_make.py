@@ -14,12 +14,14 @@ from typing import ClassVar
 import gmsh
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch_geometric.data import Data
 
-from lrsa_geo.data import MeshStore, StoreError
+from lrsa_geo.data import MeshStore, StoreError, open_store
 from lrsa_geo.jobs import SampleError
 from lrsa_geo.mesh import Field, Fields
-from lrsa_geo.simulate import make_store, recipe_class
+from lrsa_geo.simulate import Shard, make_store, recipe_class
 
 
 @dataclass(frozen=True)
@@ -168,3 +170,65 @@ def test_room_for_the_store_is_looked_at_before_it_is_written(tmp_path, monkeypa
     with pytest.raises(StoreError, match=r"needs about \d+ MB while it is made"):
         make_store(Squares(samples=50), tmp_path / "s.h5", 0)
     assert len(list(tmp_path.glob("s.h5.parts/*.pt"))) == 50
+
+
+# Shards, which machines make side by side
+
+
+@pytest.mark.parametrize("of", [1, 3, 7])
+def test_shards_joined_are_the_whole_sample_for_sample(tmp_path, of):
+    recipe = Squares(samples=7)
+    whole = make_store(recipe, tmp_path / "whole.h5", 0)
+    for number in range(of, 0, -1):
+        shard = Shard(number, of)
+        make_store(recipe, shard.beside(tmp_path / "s.h5"), 0, shard)
+    joined = open_store(tmp_path / f"s-*-of-{of}.h5")
+    assert len(joined) == len(whole) == 7
+    for found, expected in zip(joined, whole, strict=True):
+        for array in whole.arrays:
+            assert torch.equal(found[array], expected[array])
+    assert joined.provenance["recipe"] == whole.provenance["recipe"]
+    places = [shard["shard"] for shard in joined.provenance["shards"]]
+    assert places == [{"number": number, "of": of} for number in range(1, of + 1)]
+
+
+@given(samples=st.integers(1, 200), of=st.integers(1, 20), failures=st.integers(0, 9))
+def test_no_sample_is_in_two_shards_whatever_fails(samples, of, failures):
+    if samples < of:
+        with pytest.raises(ValueError, match=f"{samples} samples are too few for {of} shards"):
+            Shard(1, of).numbers(samples)
+        return
+    shards = [Shard(number, of) for number in range(1, of + 1)]
+    made = [number for shard in shards for number in shard.numbers(samples)]
+    assert made == list(range(samples))
+    more = [shard.replacement(samples, n + 1) for shard in shards for n in range(failures)]
+    assert sorted(more) == list(range(samples, samples + of * failures))
+    assert [Shard(1, 1).replacement(samples, n) for n in (1, 2)] == [samples, samples + 1]
+
+
+def test_failures_in_a_shard_are_replaced_by_samples_that_no_other_has(tmp_path):
+    recipe = Squares(samples=20, impossible=(2, 13, 20))
+    for number in (1, 2):
+        make_store(recipe, tmp_path / f"{number}.h5", 0, Shard(number, 2))
+    joined = open_store(tmp_path)
+    samples = joined.read("sample").tolist()
+    assert samples == [*range(2), *range(3, 10), 22, *range(10, 13), *range(14, 20), 21]
+
+
+def test_a_shard_is_found_again_and_another_refused(tmp_path):
+    path = tmp_path / "s.h5"
+    make_store(Squares(), path, 0, Shard(1, 2))
+    written = path.stat().st_mtime_ns
+    make_store(Squares(), path, 0, Shard(1, 2))
+    assert path.stat().st_mtime_ns == written
+    for other, called in ((Shard(2, 2), "shard 2/2"), (None, "the whole")):
+        with pytest.raises(StoreError, match=f"s.h5: is shard 1/2 of the recipe, .*{called};"):
+            make_store(Squares(), path, 0, other)
+    with pytest.warns(UserWarning, match="one store of 1 file, of which shard 2/2 is missing"):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "-1/2"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(ValueError, match="expected I/K with I from 1 to K, such as 1/4"):
+        Shard.parse(text)

@@ -14,7 +14,7 @@ from lrsa_geo.data.check.meshes import faults_of_mesh
 from lrsa_geo.data.check.steps import StepStatistics
 from lrsa_geo.data.geometry import geometry_keys
 from lrsa_geo.data.split import Split
-from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore
+from lrsa_geo.data.store import NAMED_ARRAYS, MeshStore, ShardedStore
 from lrsa_geo.mesh.fields import column_slices
 
 LEAK = Kind(
@@ -22,6 +22,12 @@ LEAK = Kind(
     "error",
     "the error of the test graphs says nothing about new meshes: `data split --by geometry` keeps"
     " graphs on one mesh together; on one fixed mesh with other conditions it is as it should be",
+)
+MISSING = Kind(
+    "shards that are missing",
+    "warning",
+    "the graphs of the files that are there are read as one store without them: make or copy them,"
+    " or leave it so if they are not meant to be there",
 )
 _NUMBERS = (
     *("pos", "x", "y", "cond", "measure", "edge_attr"),
@@ -32,13 +38,14 @@ _NUMBERS = (
 def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     """Check all graphs of a MeshStore, and its split, for what spoils training.
 
-    Each kind of fault is one finding, with a count, examples and advice. Errors: values that are
-    NaN or infinite, cells without area or volume, a graph without nodes, cells that are there
-    twice, the same mesh in two parts of the split. Warnings: nodes without a target (NaN in ``y``),
-    nodes of no cell, duplicate nodes, hanging nodes, cells that own their nodes or repeat one,
-    cells turned the other way than most; fields that are constant or zero, whose offset dwarfs
-    their variation, or that are far larger on some graphs than on others; meshes far larger or
-    smaller than most; states of a series that jump between two steps.
+    Each kind of fault is one finding, with a count, examples and advice. Errors: values that
+    are NaN or infinite, cells without area or volume, a graph without nodes, cells that are
+    there twice, the same mesh in two parts of the split. Warnings: shards that are missing;
+    nodes without a target (NaN in ``y``), nodes of no cell, duplicate nodes, hanging nodes,
+    cells that own their nodes or repeat one, cells turned the other way than most; fields that
+    are constant or zero, whose offset dwarfs their variation, or that are far larger on some
+    graphs than on others; meshes far larger or smaller than most; states of a series that jump
+    between two steps.
 
     Args:
         store: what to check; its digest is checked too.
@@ -53,6 +60,8 @@ def check_store(store: MeshStore, split: Split | None = None) -> list[Finding]:
     store.verify()
     findings = Findings()
     statistics = FieldStatistics(findings)
+    for name in store.missing if isinstance(store, ShardedStore) else ():
+        findings.add(MISSING, f"{store.path}", f"{name} is not there")
     for number, data in enumerate(store):
         where = f"graph {number}"
         statistics.add_extent(where, data.pos.numpy())

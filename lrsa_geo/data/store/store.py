@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.data.reader import GraphReader
-from lrsa_geo.data.store.format import (
-    FORMAT,
-    KIND_OF_ARRAY,
-    KINDS,
-    SERIES_KINDS,
-    VERSION,
-    StoreError,
-    datasets_of,
-    digest,
-)
+from lrsa_geo.data.store.format import StoreError, blocks, datasets_of, digest
+from lrsa_geo.data.store.header import Header
 from lrsa_geo.data.store.open_file import OpenFile
 from lrsa_geo.data.store.write import COMPRESSIONS, Form, Spool, write_file, write_sized
 from lrsa_geo.files import atomic_path
-from lrsa_geo.mesh.fields import Field, Fields
+from lrsa_geo.mesh.fields import Fields
 from lrsa_geo.mesh.mesh_data import MeshData
 
 
@@ -63,42 +54,13 @@ class MeshStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._opened: OpenFile | None = None
-        attrs = self._read_header()
-        self.version = int(attrs["version"])
-        self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
-        self.fields: dict[str, Fields] = {
-            array: tuple(Field.from_dict(f) for f in described)
-            for array, described in json.loads(attrs["fields"]).items()
-        }
-        self.sha256 = str(attrs["sha256"])
-
-    def _read_header(self) -> dict[str, Any]:
-        if not self.path.is_file():
-            raise StoreError(f"{self.path}: no such file; make it with `lrsa-geo data make`")
-        try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                attrs = dict(file.attrs)
-                if attrs.get("format") != FORMAT:
-                    raise StoreError(f"{self.path}: an HDF5 file, but not a {FORMAT}")
-                if attrs["version"] > VERSION:
-                    raise StoreError(
-                        f"{self.path}: format version {attrs['version']}, this library reads up to"
-                        f" {VERSION}; install a newer lrsa_geo"
-                    )
-                self._offsets = {kind: file[f"offsets/{kind}"][:] for kind in KINDS}
-                none = np.zeros_like(self._offsets["node"])
-                for kind in SERIES_KINDS:
-                    name = f"offsets/{kind}"
-                    self._offsets[kind] = file[name][:] if name in file else none
-                self._arrays = {
-                    array: kind
-                    for array, kind in KIND_OF_ARRAY.items()
-                    if kind in file and array in file[kind]
-                }
-        except (OSError, KeyError) as error:
-            raise StoreError(f"{self.path}: not a readable HDF5 MeshStore ({error})") from error
-        self._offsets["graph"] = np.arange(len(self._offsets["node"]))
-        return attrs
+        self._size_of_all: int | None = None  # bytes, of the files of which this is one
+        header = Header.read(self.path)
+        self.version = header.version
+        self.provenance = header.provenance
+        self.fields = header.fields
+        self.sha256 = header.sha256
+        self._kinds, self._rows, self._offsets = header.kinds, header.rows, header.offsets
 
     @property
     def reader(self) -> GraphReader | None:
@@ -119,7 +81,7 @@ class MeshStore:
     @property
     def is_series(self) -> bool:
         """Whether its graphs are series: ``states [N, T, K]`` at ``times [T]``."""
-        return "states" in self._arrays
+        return "states" in self._kinds
 
     def mesh_number(self, index: int) -> int:
         """A number that graphs on one and the same mesh of the file share: that of the graph."""
@@ -137,17 +99,19 @@ class MeshStore:
         Raises:
             IndexError: there are no such steps.
         """
-        steps = int(self.num_steps[index])
+        index = range(len(self))[index]
+        begin, end = self._offsets["step"][index : index + 2]
+        steps = int(end - begin)
         if not 0 <= first < last <= steps:
             raise IndexError(
                 f"{self.path}: graph {index} has {steps} steps, asked for are {first} to {last - 1}"
             )
-        return self._open().window(range(len(self))[index], first, last, arrays)
+        return self._open().window(index, first, last, arrays)
 
     @property
     def arrays(self) -> list[str]:
         """Names of the arrays that every graph has."""
-        return list(self._arrays)
+        return list(self._kinds)
 
     def __len__(self) -> int:
         return len(self._offsets["node"]) - 1
@@ -159,7 +123,7 @@ class MeshStore:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path}: graph {index} of {len(self)}")
         # `update` takes two thirds of the time that arguments of `MeshData` take.
-        return MeshData().update(self._open().graph(int(index) % len(self)))
+        return MeshData().update(self._graph(int(index) % len(self)))
 
     def arrays_of(self, index: int, arrays: list[str]) -> dict[str, Tensor]:
         """Some arrays of graph ``index``; the others are not read."""
@@ -176,19 +140,35 @@ class MeshStore:
         return self._some(index, arrays, nodes.numpy())
 
     def _some(self, index: int, arrays: list[str], nodes: np.ndarray | None) -> dict[str, Tensor]:
-        graph = self._open().graph(range(len(self))[index], arrays, nodes)
+        graph = self._graph(range(len(self))[index], arrays, nodes)
         return {array: graph[array] for array in arrays}
 
+    def _graph(
+        self, index: int, only: Container[str] | None = None, nodes: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """The arrays of a graph, see :meth:`OpenFile.graph`."""
+        return self._open().graph(index, only, nodes)
+
     def read(self, array: str) -> np.ndarray:
-        """One array of all graphs, concatenated, as it is on disk."""
-        if array not in self._arrays:
+        """One array of all graphs, concatenated, as it is on disk; it must fit into memory."""
+        return self._dataset(array)[:]
+
+    def pieces(self, array: str) -> Iterator[np.ndarray]:
+        """The rows that :meth:`read` gives, in order, in pieces of about 16 MiB.
+
+        Raises:
+            StoreError: the graphs have no such array.
+        """
+        return blocks(self._dataset(array))
+
+    def _dataset(self, array: str) -> h5py.Dataset:
+        if array not in self._kinds:
             raise StoreError(f"{self.path}: no array '{array}', it has {self.arrays}")
-        kind = self._arrays[array]
-        return self._open().file[kind][array][: self._offsets[kind][-1]]
+        return self._open().file[self._kinds[array]][array]
 
     def _open(self) -> OpenFile:
         if self._opened is None or self._opened.pid != os.getpid():  # a fork opens its own
-            opened = OpenFile(self.path, self._arrays, self._offsets)
+            opened = OpenFile(self.path, self._kinds, self._offsets, self._size_of_all)
             if self.sha256 not in opened.digests:
                 raise StoreError(
                     f"{self.path}: the file was replaced by one with other contents since this"
@@ -196,6 +176,12 @@ class MeshStore:
                 )
             self._opened = opened
         return self._opened
+
+    def close(self) -> None:
+        """Give the file back to the system; the next read opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
