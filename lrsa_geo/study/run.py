@@ -15,7 +15,12 @@ from lrsa_geo.study.statistics import holm, paired
 from lrsa_geo.study.tables import made_with, write_table
 
 SIGNIFICANT = 0.05
-BASELINES = {"training_mean": "*the training mean*", "nearest_case": "*the nearest training case*"}
+BASELINES = {
+    "training_mean": "*the training mean*",
+    "nearest_case": "*the nearest training case*",
+    "persistence": "*the last state stays*",  # of series
+    "linear": "*linear extrapolation*",
+}
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,8 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
             lines.append("| " + " | ".join(line) + " |")
         for baseline, label in BASELINES.items():
             values = [_baseline(rows, field, baseline) for field in fields]
+            if all(value is None for value in values):
+                continue
             figures = ["" if value is None else f"{value:.4f}" for value in values]
             line = [label, "", "", "", *(cell for figure in figures for cell in (figure, ""))]
             lines.append("| " + " | ".join(line) + " |")
@@ -212,9 +219,10 @@ def _shown(cell: Cell | None) -> list[str]:
 def _baseline(rows: Rows, field: str, name: str) -> float | None:
     """Mean error of a prediction without learning: the same for all models of a data set."""
     for row in rows:
-        baselines = row["report"].get("baselines")
-        if baselines:
-            value: float | None = baselines["fields"][field][name]
+        steady, series = (row["report"].get(key) for key in ("baselines", "rollout"))
+        if steady or series:
+            of_field = (steady["fields"] if steady else series["baselines"])[field]
+            value: float | None = of_field.get(name)
             return value
     return None
 
