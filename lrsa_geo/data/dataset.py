@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
@@ -77,7 +78,7 @@ class StoreDataset(Dataset):
         self._whole = arrays is None
         self._read = [array for array in self.arrays if array in store.arrays]
         self._makes_edges = "edge_index" not in store.arrays and "edge_index" in self.arrays
-        self._sizes = store.num_nodes.tolist()
+        self._sizes = store.num_nodes
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers see it, too
         self._kept: dict[int, Data] = {}
         self._edges: dict[int, Tensor] = {}
@@ -88,9 +89,9 @@ class StoreDataset(Dataset):
         return len(self.graphs) * self._images.count
 
     @property
-    def sizes(self) -> list[int]:
+    def sizes(self) -> np.ndarray:
         """Nodes of each graph before the transform, all images counted; no graph is read."""
-        return [self._sizes[graph] for graph in self.graphs] * self._images.count
+        return np.tile(self._sizes[self.graphs], self._images.count)
 
     def get(self, idx: int) -> Data:
         """Graph or image number ``idx``, before the transform."""
@@ -122,17 +123,18 @@ class StoreDataset(Dataset):
             data = self.store[index]
         else:
             data = Data(**self.store.arrays_of(index, self._read))
-            data.num_nodes = self._sizes[index]
+            data.num_nodes = int(self._sizes[index])
         if self._makes_edges:
             data.edge_index = self._edges_of(index)
         data.graph = self.store.mesh_number(index)
         return data
 
     def _drawn(self, index: int, draw: RandomNodes) -> Data:
-        nodes = draw.choose(self._sizes[index])
+        size = int(self._sizes[index])
+        nodes = draw.choose(size)
         data = Data(**self.store.rows_of(index, self._read, nodes))
         data.num_nodes = draw.num_nodes
-        return draw.weighed(data, self._sizes[index])
+        return draw.weighed(data, size)
 
     def _edges_of(self, index: int) -> Tensor:
         mesh = self.store.mesh_number(index)

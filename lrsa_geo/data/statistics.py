@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lrsa_geo.data.cases import Cases, describe_case
+from lrsa_geo.data.cases import MAX_CASES, Cases, describe_case
 from lrsa_geo.data.store import MeshStore
 from lrsa_geo.mesh.fields import Fields
 
@@ -107,13 +108,11 @@ class Statistics:
             ValueError: there is no graph, or none with a node.
         """
         statistics = cls(fields, relative_positions=relative_positions)
-        seen: set[int] = set()
-        for index in indices:
-            mesh = store.mesh_number(index)
-            # The steps of a series are alike: how far cases are apart is told by one of each.
+        graphs = np.fromiter(indices, np.int64)
+        described = _described(store, graphs)
+        for number, index in enumerate(graphs.tolist()):
             arrays = store.arrays_of(index, ["pos", *fields])
-            statistics.add(index, arrays, described=mesh not in seen)
-            seen.add(mesh)
+            statistics.add(index, arrays, described=number in described)
         if not statistics._graphs:
             raise ValueError(f"{store.path}: no graph with a node to take statistics of")
         return statistics
@@ -139,6 +138,18 @@ class Statistics:
 
     @property
     def cases(self) -> Cases:
-        """What each graph is like."""
+        """What the graphs are like that were described."""
         relative = self.relative_positions
         return Cases.of(self._graphs, self._descriptions, relative_positions=relative)
+
+
+def _described(store: MeshStore, graphs: np.ndarray) -> set[int]:
+    """Which of some graphs are kept as cases: at most ``MAX_CASES``, evenly chosen.
+
+    The steps of a series are alike: how far cases are apart is told by the first of each.
+    """
+    meshes = np.fromiter(map(store.mesh_number, graphs.tolist()), np.int64, len(graphs))
+    first = np.sort(np.unique(meshes, return_index=True)[1])
+    first = first[store.num_nodes[graphs[first]] > 0]
+    step = max(1, -(-len(first) // MAX_CASES))
+    return {*first[::step].tolist()}

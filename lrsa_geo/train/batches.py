@@ -68,7 +68,7 @@ class NodeBatches(DistributedSampler):
     def __init__(
         self,
         dataset: StoreDataset | Sequence[int],
-        sizes: Sequence[int],
+        sizes: Sequence[int] | np.ndarray,
         max_nodes: int,
         batch_size: int,
         replicas: int = 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -70,16 +71,22 @@ _OUTLIER = 12.0  # robust standard deviations; a normal distribution has none in
 _ROUNDING = 1e-6  # of a field's size: less variation than that is none (float32 keeps 6e-8)
 
 
+def _numbers() -> array[float]:
+    """Numbers that take eight bytes each: a store may have a million graphs."""
+    return array("d")
+
+
 @dataclass
 class _Field:
     """Of each graph, for a field of ``[N, C]``: its name, and moments of the known values."""
 
     where: list[str] = field(default_factory=list)
-    largest: list[float] = field(default_factory=list)
-    spread: list[float] = field(default_factory=list)
-    count: list[int] = field(default_factory=list)
-    mean: list[np.ndarray] = field(default_factory=list)
-    variance: list[float] = field(default_factory=list)
+    largest: array[float] = field(default_factory=_numbers)
+    spread: array[float] = field(default_factory=_numbers)
+    count: array[float] = field(default_factory=_numbers)
+    mean: array[float] = field(default_factory=_numbers)  # C of each graph
+    variance: array[float] = field(default_factory=_numbers)
+    widths: set[int] = field(default_factory=set)  # C, which may differ among files
 
 
 @dataclass
@@ -93,12 +100,14 @@ class FieldStatistics:
     findings: Findings
     fields: dict[str, _Field] = field(default_factory=dict)
     roles: dict[str, bool] = field(default_factory=dict)
-    extents: dict[str, float] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
+    extents: array[float] = field(default_factory=_numbers)  # of the mesh at each place
 
     def add_extent(self, where: str, pos: np.ndarray) -> None:
         """Take the positions ``[N, D]`` of a graph."""
         if len(pos) and (extent := float(np.ptp(pos.astype(np.float64), axis=0).max())) > 0:
-            self.extents[where] = extent
+            self.places.append(where)
+            self.extents.append(extent)
 
     def add(self, where: str, name: str, values: np.ndarray, judged: bool = True) -> None:
         """Take the values ``[N, C]`` of a field of a graph.
@@ -120,18 +129,20 @@ class FieldStatistics:
         about.largest.append(size)
         about.spread.append(float(np.ptp(known, axis=0).max()))
         about.count.append(len(known))
-        about.mean.append(scaled.mean(0) * size)
+        about.mean.extend(scaled.mean(0) * size)
+        about.widths.add(scaled.shape[1])
         about.variance.append(float(scaled.var(0).sum()))
 
     def judge(self) -> None:
         """Put what is wrong with the fields into the findings."""
-        usual = float(np.median([*self.extents.values()])) if self.extents else 0.0
-        for where, extent in self.extents.items():
-            if not usual / _UNLIKE_EXTENT <= extent <= usual * _UNLIKE_EXTENT:
-                what = f"is {extent:.3g} long, most are about {usual:.3g}"
-                self.findings.add(UNLIKE_EXTENT, where, what)
+        extents = np.array(self.extents)
+        usual = float(np.median(extents)) if len(extents) else 0.0
+        usually = (extents >= usual / _UNLIKE_EXTENT) & (extents <= usual * _UNLIKE_EXTENT)
+        for graph in np.flatnonzero(~usually).tolist():
+            what = f"is {extents[graph]:.3g} long, most are about {usual:.3g}"
+            self.findings.add(UNLIKE_EXTENT, self.places[graph], what)
         for name, about in self.fields.items():
-            if len({len(mean) for mean in about.mean}) == 1:
+            if len(about.widths) == 1:
                 self._moments(name, about)
             sizes = np.array(about.largest)
             for graph, what in _outliers(name, sizes):
@@ -144,7 +155,7 @@ class FieldStatistics:
             self.findings.add(CONSTANT, f"'{name}'", "is 0 everywhere, on all graphs")
             return
         counts = np.array(about.count) / sum(about.count)
-        means = np.stack(about.mean) / size
+        means = np.array(about.mean).reshape(len(largest), -1) / size
         mean = counts @ means
         inside = counts @ (np.array(about.variance) * (largest / size) ** 2)
         variation = float(np.sqrt(inside + counts @ ((means - mean) ** 2).sum(1)))
