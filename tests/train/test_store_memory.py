@@ -132,4 +132,5 @@ def test_memory_does_not_grow_with_a_store(tmp_path):
     # Of a million graphs the offsets, and their places in a split and in an order.
     assert found["many-200"] - found["many-2"] < 250 * 1_000_000, found
     assert found["large-150"] - found["large-50"] < 16 << 20, found  # of 100 MB more
-    assert found["many-3000"] - found["many-300"] < 1_500 * 2_700, found
+    # Of 2,700 graphs 2 MB more to read, and of each a few numbers for each of its eight fields.
+    assert found["many-3000"] - found["many-300"] < 2_500 * 2_700, found

@@ -138,9 +138,9 @@ class FieldStatistics:
         extents = np.array(self.extents)
         usual = float(np.median(extents)) if len(extents) else 0.0
         usually = (extents >= usual / _UNLIKE_EXTENT) & (extents <= usual * _UNLIKE_EXTENT)
-        for place in np.flatnonzero(~usually):
-            what = f"is {extents[place]:.3g} long, most are about {usual:.3g}"
-            self.findings.add(UNLIKE_EXTENT, self.places[place], what)
+        for graph in np.flatnonzero(~usually).tolist():
+            what = f"is {extents[graph]:.3g} long, most are about {usual:.3g}"
+            self.findings.add(UNLIKE_EXTENT, self.places[graph], what)
         for name, about in self.fields.items():
             if len(about.widths) == 1:
                 self._moments(name, about)
