@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data.stepping import Stepping
 from lrsa_geo.data.store import MeshStore
+from lrsa_geo.data.store.format import VERSION
 
 _OF_NODES = ("states", "x_t", "pos_t")
 _OF_STEPS = ("times", "cond_t")
@@ -27,6 +28,8 @@ class OneSeries(MeshStore):
     def __init__(self, graph: Data, where: str | Path) -> None:
         self.path = Path(where)
         self.graph = graph
+        self.version, self.sha256 = VERSION, ""
+        self.fields, self.provenance = {}, {}
 
     @property
     def arrays(self) -> list[str]:
