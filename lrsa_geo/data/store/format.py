@@ -86,11 +86,12 @@ def datasets_of(file: h5py.File) -> dict[str, h5py.Dataset]:
     return dict(sorted(found.items()))
 
 
-def blocks(rows: np.ndarray | h5py.Dataset) -> Iterator[np.ndarray]:
-    """The rows of an array in pieces of about 16 MiB."""
+def blocks(rows: np.ndarray | h5py.Dataset, count: int | None = None) -> Iterator[np.ndarray]:
+    """The rows of an array, or the first ``count`` of them, in pieces of about 16 MiB."""
+    count = len(rows) if count is None else count
     row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
     step = max(1, _BLOCK_BYTES // max(1, row_bytes))
-    return (rows[first : first + step] for first in range(0, len(rows), step))
+    return (rows[first : min(first + step, count)] for first in range(0, count, step))
 
 
 def digest(file: h5py.File) -> str:

@@ -151,7 +151,8 @@ class MeshStore:
 
     def read(self, array: str) -> np.ndarray:
         """One array of all graphs, concatenated, as it is on disk; it must fit into memory."""
-        return self._dataset(array)[:]
+        dataset, rows = self._dataset(array)
+        return dataset[:rows]
 
     def pieces(self, array: str) -> Iterator[np.ndarray]:
         """The rows that :meth:`read` gives, in order, in pieces of about 16 MiB.
@@ -159,12 +160,14 @@ class MeshStore:
         Raises:
             StoreError: the graphs have no such array.
         """
-        return blocks(self._dataset(array))
+        return blocks(*self._dataset(array))
 
-    def _dataset(self, array: str) -> h5py.Dataset:
+    def _dataset(self, array: str) -> tuple[h5py.Dataset, int]:
+        """An array of the file, and its rows; a file that was appended to since has more."""
         if array not in self._kinds:
             raise StoreError(f"{self.path}: no array '{array}', it has {self.arrays}")
-        return self._open().file[self._kinds[array]][array]
+        kind = self._kinds[array]
+        return self._open().file[kind][array], int(self._offsets[kind][-1])
 
     def _open(self) -> OpenFile:
         if self._opened is None or self._opened.pid != os.getpid():  # a fork opens its own
