@@ -367,7 +367,8 @@ def test_a_shard_that_changes_is_refused_and_one_that_grows_read_as_before(many)
     MeshStore.append(path, [graph(9)])
     many.close()
     assert same(many[7], graph(6, 7).update({"num_nodes": 6}))
-    assert len(many) == 80
+    assert len(many) == len(many.read("cond")) == 80
+    assert sum(map(len, many.pieces("cond"))) == 80
     assert len(open_store(many.path)) == 81
     MeshStore.write(path, [graph(9)], FIELDS)
     assert same(many[7], graph(6, 7).update({"num_nodes": 6}))  # who has it open reads on
