@@ -143,6 +143,16 @@ class Peers:
         print(f"{key} {mean:.4f}, last frame {last:.4f}", flush=True)
         return mean, last
 
+    def persistence(self) -> tuple[float, float]:
+        """Errors where the last frame that was given stays."""
+
+        def run() -> tuple[float, float]:
+            parts = self.made(next(iter(MODELS)), 0.0, 0)
+            return error_of(parts, parts.loaders.split.test, "persistence")
+
+        mean, last = self.kept_or("persistence:", run)
+        return mean, last
+
     def best_rate(self, name: str, steps: int) -> float:
         """The learning rate that is best on the validation series, and not at the end of those
         that were tried."""
@@ -154,10 +164,10 @@ class Peers:
             further = {rates[0]: [best / 2], rates[-1]: [best * 2]}.get(best, [])
         return best
 
-    def best_rates(self, seconds: float) -> dict[str, float]:
-        """Of all models, for a budget."""
+    def best_rates(self, names: Iterable[str], seconds: float) -> dict[str, float]:
+        """Of some models, for a budget."""
         steps = self.steps(TUNING * seconds)
-        return {name: self.best_rate(name, steps[name]) for name in MODELS}
+        return {name: self.best_rate(name, steps[name]) for name in names}
 
     def steps(self, seconds: float) -> dict[str, int]:
         """Of all models, in so many processor seconds."""
@@ -189,20 +199,19 @@ def steps_of(parts: Assembly, steps: int) -> float:
     return time.process_time() - started
 
 
-def error_of(parts: Assembly, series: list[int]) -> tuple[float, float]:
-    """Mean error over the rollout, and that of its last frame."""
+def error_of(parts: Assembly, series: list[int], what: str = "model") -> tuple[float, float]:
+    """Mean error over the rollout of the model, or of persistence, and that of its last frame."""
     parts.surrogate.eval()
     report = rollout_report(
         parts.surrogate, parts.store, series, parts.module.objective, stability=False
     )
-    at_each_time = report["rollout"]["error_at"]["vorticity"]["model"]
-    return report["test"]["vorticity"]["mean"], at_each_time[-1]
+    at_each_time = report["rollout"]["error_at"]["vorticity"][what]
+    return statistics.mean(at_each_time), at_each_time[-1]
 
 
 def curve(peers: Peers, seconds: float, budgets: Iterable[float]) -> None:
     """Error after each budget, printed."""
-    tuned = peers.steps(TUNING * seconds)
-    rates = {name: peers.best_rate(name, tuned[name]) for name in CURVE}
+    rates = peers.best_rates(CURVE, seconds)
     lines = []
     for budget in budgets:
         steps = peers.steps(budget)
@@ -216,7 +225,7 @@ def curve(peers: Peers, seconds: float, budgets: Iterable[float]) -> None:
 
 def study(peers: Peers, seconds: float) -> None:
     """Tune, train in turns, print."""
-    best, steps = peers.best_rates(seconds), peers.steps(seconds)
+    best, steps = peers.best_rates(MODELS, seconds), peers.steps(seconds)
     found = {
         (name, seed): peers.trained(name, best[name], seed, steps[name])
         for seed in SEEDS
@@ -232,6 +241,8 @@ def study(peers: Peers, seconds: float) -> None:
             for each in zip(*(found[name, seed] for seed in SEEDS), strict=True)
         ]
         print(f"| {name} | {size:,} | {steps[name]:,} | {best[name]:g} | {' | '.join(cells)} |")
+    mean, last = peers.persistence()
+    print(f"| the last state stays | | | | {mean:.4f} | {last:.4f} |")
 
 
 if __name__ == "__main__":

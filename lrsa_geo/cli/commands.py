@@ -90,9 +90,9 @@ def _train(argv: list[str]) -> None:
         "WHAT [options]",
         "Train a surrogate, test it, draw what it does. WHAT is a data set that comes with the\n"
         "library (elasticity), a MeshStore of your own (mine.h5, or several that are read as one:\n"
-        "'shards/*.h5') or a YAML configuration. Every\n"
-        "value below is a key of the YAML file and a flag; flags win. --max-time 45m ends the\n"
-        "training and its schedule of the learning rate after that time.",
+        "'shards/*.h5') or a YAML configuration. Every value below is a key of the YAML file and\n"
+        "a flag; flags win. --max-time 45m ends the training and its schedule of the learning\n"
+        "rate after that time.",
     )
     parser.add_argument("what", type=str, help="name, store or config.yaml; comes first")
     parser.add_argument("--quick", action="store_true", help="less of everything, to see it work")

@@ -108,17 +108,20 @@ class Pass:
     feed: bool = False
     reads_first: bool = False
 
+    @property
+    def _low_rank(self) -> LowRankMixer:
+        assert isinstance(self.block.mixer, LowRankMixer)
+        return self.block.mixer
+
     def summarize(self, nodes: Nodes, rows: Tensor) -> Summary:
         """What the mixer gathers of a chunk."""
-        assert isinstance(self.block.mixer, LowRankMixer)
-        prepared = self.block.mixer.prepare(self.block.mixer_norm(rows))
-        return self.block.mixer.summarize(prepared, nodes.layout)
+        prepared = self._low_rank.prepare(self.block.mixer_norm(rows))
+        return self._low_rank.summarize(prepared, nodes.layout)
 
     def latents(self, total: Summary, modulation: Tensor | None) -> Tensor:
         """What the mixer gathered of all chunks, processed."""
-        assert isinstance(self.block.mixer, LowRankMixer)
-        z = self.block.mixer.latents_of(total)
-        return self.block.mixer.process(self.block.mixer.conditioned(z, modulation))
+        z = self._low_rank.conditioned(self._low_rank.latents_of(total), modulation)
+        return self._low_rank.process(z)
 
     def apply(
         self,
@@ -130,9 +133,8 @@ class Pass:
     ) -> Tensor:
         """Features of a chunk after the mixer, which reads ``read``, and the feed-forward layer."""
         if z is not None:
-            assert isinstance(self.block.mixer, LowRankMixer)
-            prepared = self.block.mixer.prepare(self.block.mixer_norm(read))
-            rows = rows + self.block.mixer.reconstruct(prepared, z, nodes.layout)
+            prepared = self._low_rank.prepare(self.block.mixer_norm(read))
+            rows = rows + self._low_rank.reconstruct(prepared, z, nodes.layout)
         if not self.feed:
             return rows
         seen = self.block.ffn_norm(rows)
@@ -147,9 +149,10 @@ class Pass:
         of_chunks = (self.summarize(nodes[rows], read[rows]) for rows in nodes.chunks(chunk))
         return reduce(add, of_chunks)
 
-    def apply_local(self, rows: Tensor, layout: EdgeLayout, count: int) -> Tensor:
+    def apply_local(self, nodes: Nodes, rows: Tensor, edge_index: Tensor, count: int) -> Tensor:
         """Features of a chunk, the first rows of those given, after the local layer."""
         assert self.block.local is not None
+        layout = EdgeLayout(edge_index, nodes.pos, nodes.measure)
         return rows[:count] + self.block.local(rows, layout.pos, layout)[:count]
 
 

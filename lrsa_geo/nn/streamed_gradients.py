@@ -18,7 +18,6 @@ from lrsa_geo.nn.chunks import (
     modulations_of,
     project,
 )
-from lrsa_geo.nn.layout import EdgeLayout
 from lrsa_geo.nn.mixers import Summary
 from lrsa_geo.nn.operator import GeometryOperator
 from lrsa_geo.nn.streaming import ForwardPass
@@ -260,8 +259,7 @@ class _Backward:
         before = self.forward.features(self.nodes).zero_()
         for rows, near, edges in halo:
             here, nodes = _leaf(h[near]), self._leaves(near)
-            layout = EdgeLayout(edges, nodes.pos, nodes.measure)
-            y = step.apply_local(here, layout, rows.stop - rows.start)
+            y = step.apply_local(nodes, here, edges, rows.stop - rows.start)
             self._walk([y], [g[rows]], [here], step.block, nodes, near)
             before.index_add_(0, near, self.sums.pop(here))
         return before

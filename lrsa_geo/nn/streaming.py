@@ -19,7 +19,6 @@ from lrsa_geo.nn.chunks import (
     passes,
     project,
 )
-from lrsa_geo.nn.layout import EdgeLayout
 from lrsa_geo.nn.mixers import Summary
 from lrsa_geo.nn.operator import GeometryOperator
 
@@ -127,8 +126,8 @@ class ForwardPass:
             gathered, modulation = step.gather(nodes, read, chunk), modulations[step.number]
             if step.local:
                 for rows, near, edges in halo:
-                    layout = EdgeLayout(edges, nodes.pos[near], nodes[near].measure)
-                    after[rows] = step.apply_local(h[near], layout, rows.stop - rows.start)
+                    count = rows.stop - rows.start
+                    after[rows] = step.apply_local(nodes[near], h[near], edges, count)
             else:
                 z = None if gathered is None else step.latents(gathered, modulation)
                 for rows in nodes.chunks(chunk):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -155,40 +156,14 @@ class Surrogate(nn.Module):
             ValueError: the graphs lack an array that the model was trained with.
         """
         if self.config.chunk is not None:
-            return self._physical(self._in_chunks(data, self.config.chunk), data)
+            call = stream_with_gradients if torch.is_grad_enabled() else stream
+            return self._in_chunks(data, partial(call, chunk=self.config.chunk))
         x, pos, cond = self._inputs(data)
         layout = data.get("layout")
         y = self.operator(
             x, pos, layout_of(data, self.config) if layout is None else layout, cond=cond
         )
         return self._physical(y, data)
-
-    def _in_chunks(self, data: Data | Batch, chunk: int) -> Tensor:
-        """What the network gives, graph by graph, chunk by chunk."""
-        x, pos, cond = self._inputs(data)
-        measure = _measure_of(data, self.config)
-        edges = data.edge_index if self.config.needs_edges else None
-        ptr = data.get("ptr")
-        if ptr is None and data.get("batch") is not None:
-            raise ValueError("`batch` has no `ptr`; join the graphs by `Batch.from_data_list`")
-        call = stream_with_gradients if torch.is_grad_enabled() else stream
-        parts = []
-        for number, (first, end) in enumerate(pairwise([0, len(pos)] if ptr is None else ptr)):
-            rows = slice(int(first), int(end))
-            if rows.start == rows.stop:
-                continue
-            here = None if edges is None else (edges[1] >= first) & (edges[1] < end)
-            y = call(
-                self.operator,
-                None if x is None else x[rows],
-                pos[rows],
-                edge_index=None if here is None or edges is None else edges[:, here] - first,
-                cond=None if cond is None else cond[number : number + 1],
-                measure=None if measure is None else measure[rows],
-                chunk=chunk,
-            )
-            parts.append(y)
-        return torch.cat(parts) if parts else pos.new_empty(0, self.operator.out_channels)
 
     def streamed(
         self,
@@ -211,19 +186,37 @@ class Surrogate(nn.Module):
         Raises:
             ValueError: the graph lacks an array, or a part of the model cannot be streamed.
         """
+        call = partial(stream, chunk=chunk, buffer=buffer, progress=progress)
+        return self._in_chunks(data, call)
+
+    def _in_chunks(self, data: Data | Batch, call: Callable[..., Tensor]) -> Tensor:
+        """What a function such as :func:`lrsa_geo.nn.stream` gives, graph by graph."""
         x, pos, cond = self._inputs(data)
-        y = stream(
-            self.operator,
-            x,
-            pos,
-            edge_index=data.edge_index if self.config.needs_edges else None,
-            cond=cond,
-            measure=_measure_of(data, self.config),
-            chunk=chunk,
-            buffer=buffer,
-            progress=progress,
-        )
-        return self._physical(y, data)
+        measure = _measure_of(data, self.config)
+        edges = data.edge_index if self.config.needs_edges else None
+        ptr = data.get("ptr")
+        if ptr is None and data.get("batch") is not None:
+            raise ValueError("`batch` has no `ptr`; join the graphs by `Batch.from_data_list`")
+        graphs = [(0, len(pos))] if ptr is None else list(pairwise(ptr.tolist()))
+        parts = [pos.new_empty(0, self.operator.out_channels)]
+        for number, (first, end) in enumerate(graphs):
+            if ptr is not None and first == end:
+                continue
+            edge_index, of_graph = edges, cond
+            if edges is not None and len(graphs) > 1:
+                edge_index = edges[:, (edges[1] >= first) & (edges[1] < end)] - first
+            if cond is not None and len(graphs) > 1:
+                of_graph = cond[number : number + 1]
+            y = call(
+                self.operator,
+                None if x is None else x[first:end],
+                pos[first:end],
+                edge_index=edge_index,
+                cond=of_graph,
+                measure=None if measure is None else measure[first:end],
+            )
+            parts.append(y)
+        return self._physical(torch.cat(parts), data)
 
     def _inputs(self, data: Data | Batch) -> tuple[Tensor | None, Tensor, Tensor | None]:
         """Normalised features, positions and conditions."""

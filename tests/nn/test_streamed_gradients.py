@@ -38,8 +38,8 @@ def case(nodes: int, model: GeometryOperator, edges: int = 0) -> tuple[dict, dic
     return given, others
 
 
-def gradients(call, model, given: dict[str, Tensor], others: dict) -> tuple[Tensor, list[Tensor]]:
-    """The result, and gradients with respect to all that is given and all parameters."""
+def result_and_loss(call, given: dict[str, Tensor], others: dict) -> tuple[Tensor, Tensor]:
+    """What a model gives, and a number that depends on each of its values in another way."""
     given = dict(given)
     y = call(given.pop("x"), given.pop("pos"), **given, **others)
     weights = torch.linspace(-1, 2, y.numel()).double().view_as(y)
@@ -53,9 +53,9 @@ def assert_same(model: GeometryOperator, nodes: int, chunk: int, edges: int = 0)
     def streamed(x, pos, **more):
         return stream_with_gradients(model, x, pos, chunk=chunk, **more)
 
-    expected, loss = gradients(model, model, given, others)
+    expected, loss = result_and_loss(model, given, others)
     expected_grads = torch.autograd.grad(loss, inputs, allow_unused=True)
-    found, loss = gradients(streamed, model, given, others)
+    found, loss = result_and_loss(streamed, given, others)
     found_grads = torch.autograd.grad(loss, inputs, allow_unused=True)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     scale = max(float(g.abs().max()) for g in expected_grads if g is not None)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from squares import FIELDS, square
 from torch_geometric.data import Batch
 
 from lrsa_geo.data import MeshStore
-from lrsa_geo.mesh import Field, MeshData, with_edges
+from lrsa_geo.mesh import MeshData, with_edges
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -22,30 +23,13 @@ from lrsa_geo.train import (
 )
 from lrsa_geo.train.config import check_config
 
-FIELDS = {"x": (Field("load"),), "y": (Field("u", "m", ("x", "y")),), "cond": (Field("mach"),)}
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "num_latents": 4}
-
-
-def mesh(side: int) -> MeshData:
-    axis = torch.linspace(0, 1, side)
-    pos = torch.cartesian_prod(axis, axis)
-    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1, 1)
-    return MeshData(
-        pos=pos,
-        x=pos.sum(1, keepdim=True),
-        y=pos.sin(),
-        cond=torch.tensor([[0.1 * side]]),
-        measure=torch.rand(len(pos), generator=torch.Generator().manual_seed(side)) + 0.1,
-        boundary=(pos[:, 0] == 0).to(torch.int8),
-        cells=(corner + torch.tensor([0, side, side + 1, 1])).int(),
-        cell_types=torch.full((len(corner),), 9, dtype=torch.int8),
-    )
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
     path = tmp_path_factory.mktemp("store") / "s.h5"
-    return MeshStore.write(path, map(mesh, range(4, 12)), FIELDS)
+    return MeshStore.write(path, (square(side, 0.1 * side) for side in range(4, 12)), FIELDS)
 
 
 @pytest.mark.parametrize("local", [None, "MeshConv"])

@@ -10,39 +10,22 @@ from typing import Any
 
 import pytest
 import torch
+from squares import FIELDS, square
 
 from lrsa_geo.data import MeshStore
-from lrsa_geo.mesh import Field, MeshData, with_edges
+from lrsa_geo.mesh import with_edges
 from lrsa_geo.train import ModelConfig, Surrogate, large, predict
-
-FIELDS = {"x": (Field("load"),), "y": (Field("u", "m", ("x", "y")),), "cond": (Field("mach"),)}
-
-
-def mesh(side: int) -> MeshData:
-    axis = torch.linspace(0, 1, side)
-    pos = torch.cartesian_prod(axis, axis)
-    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1, 1)
-    return MeshData(
-        pos=pos,
-        x=pos.sum(1, keepdim=True),
-        y=pos.sin(),
-        cond=torch.tensor([[0.4]]),
-        measure=torch.rand(len(pos), generator=torch.Generator().manual_seed(side)),
-        boundary=(pos[:, 0] == 0).to(torch.int8),
-        cells=(corner + torch.tensor([0, side, side + 1, 1])).int(),
-        cell_types=torch.full((len(corner),), 9, dtype=torch.int8),
-    )
 
 
 @pytest.mark.parametrize("local", [None, "MeshConv"])
 def test_a_streamed_surrogate_predicts_the_same(
     tmp_path: Path, local: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graphs = [mesh(5), mesh(6)]
+    graphs = [square(5), square(6)]
     store = MeshStore.write(tmp_path / "s.h5", graphs, FIELDS)
     config = ModelConfig(channels=16, depth=2, heads=2, num_latents=4, local=local)
     surrogate = Surrogate.for_training(config, store, [0, 1]).eval()
-    large = with_edges(mesh(40))
+    large = with_edges(square(40))
     with torch.no_grad():
         expected = surrogate(large)
     torch.testing.assert_close(surrogate.streamed(large, chunk=77), expected, atol=1e-5, rtol=1e-5)
@@ -52,15 +35,15 @@ def test_a_streamed_surrogate_predicts_the_same(
     monkeypatch.setattr(
         surrogate, "streamed", lambda *a, **k: called.append(1) or streamed(*a, **k)
     )
-    torch.testing.assert_close(predict(surrogate, mesh(40)), expected, atol=1e-5, rtol=1e-5)
-    predict(surrogate, mesh(6))
+    torch.testing.assert_close(predict(surrogate, square(40)), expected, atol=1e-5, rtol=1e-5)
+    predict(surrogate, square(6))
     assert called == [1]
 
 
 def test_features_go_into_a_file_where_the_memory_is_too_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = MeshStore.write(tmp_path / "s.h5", [mesh(5), mesh(6)], FIELDS)
+    store = MeshStore.write(tmp_path / "s.h5", [square(5), square(6)], FIELDS)
     config = ModelConfig(channels=16, depth=2, heads=2, num_latents=4, local="MeshConv")
     surrogate = Surrogate.for_training(config, store, [0, 1]).eval()
     assert large.feature_buffer(surrogate, 1600) is None
@@ -77,8 +60,8 @@ def test_features_go_into_a_file_where_the_memory_is_too_small(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spill"))
     (tmp_path / "spill").mkdir()
     with torch.no_grad():
-        expected = surrogate(with_edges(mesh(40)))
-    torch.testing.assert_close(predict(surrogate, mesh(40)), expected, atol=1e-5, rtol=1e-5)
+        expected = surrogate(with_edges(square(40)))
+    torch.testing.assert_close(predict(surrogate, square(40)), expected, atol=1e-5, rtol=1e-5)
     assert made == [(1600, 16), (1600, 16)]
     assert list((tmp_path / "spill").iterdir()) == []  # the file has no name that could stay
 

@@ -242,7 +242,8 @@ class NodeLayout:
         one = copy.copy(self)
         _ = one.graph  # is there from the first call on
         one.one_call = True
-        one.groups = one._make_groups(self._like.device.type)
+        if len(one.groups) > 1:
+            one.groups = one._make_groups(self._like.device.type)
         return one
 
     def to(self, device: torch.device | str | None = None, **options: Any) -> NodeLayout:
