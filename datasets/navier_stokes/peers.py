@@ -11,8 +11,8 @@ Those that can be trained on drawn nodes are, as `train.yaml` has it; waves need
 Each has the learning rate that is best on the validation series with two fifths of the time: three
 are tried, and further ones as long as the best is at their end. The seeds take turns.
 
-With `--curve`, LRSA and FNO are trained once (seed 0, the learning rates found in the study) for
-each of the budgets: which of them gains more from more time.
+`--models` leaves models out. With `--curve`, LRSA and FNO are trained once (seed 0, the learning
+rates found in the study) for each of the budgets: which of them gains more from more time.
 
 What is finished is kept in a file (`--file`), and not trained again.
 """
@@ -89,11 +89,12 @@ class Peers:
 
     Args:
         file: JSON with what is finished.
+        models: their names.
         flags: of the configuration, for all models, such as another store.
     """
 
-    def __init__(self, file: Path, flags: Sequence[str] = ()) -> None:
-        self.file, self.flags = file, list(flags)
+    def __init__(self, file: Path, models: Sequence[str], flags: Sequence[str] = ()) -> None:
+        self.file, self.models, self.flags = file, list(models), list(flags)
         self.kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
 
     def kept_or(self, key: str, compute: Callable[[], Any]) -> Any:
@@ -118,14 +119,15 @@ class Peers:
         """The least of three rounds of twelve steps, the models in turns."""
 
         def measure() -> dict[str, float]:
-            least = dict.fromkeys(MODELS, float("inf"))
+            least = dict.fromkeys(self.models, float("inf"))
             for _ in range(3):
                 for name in least:
                     seconds = steps_of(self.made(name, MODELS[name][1][0], 0), 12)
                     least[name] = min(least[name], seconds / 12)
             return least
 
-        measured: dict[str, float] = self.kept_or("seconds per step", measure)
+        key = "seconds per step: " + ", ".join(self.models)
+        measured: dict[str, float] = self.kept_or(key, measure)
         return measured
 
     def trained(
@@ -147,7 +149,7 @@ class Peers:
         """Errors where the last frame that was given stays."""
 
         def run() -> tuple[float, float]:
-            parts = self.made(next(iter(MODELS)), 0.0, 0)
+            parts = self.made(self.models[0], 0.0, 0)
             return error_of(parts, parts.loaders.split.test, "persistence")
 
         mean, last = self.kept_or("persistence:", run)
@@ -211,7 +213,8 @@ def error_of(parts: Assembly, series: list[int], what: str = "model") -> tuple[f
 
 def curve(peers: Peers, seconds: float, budgets: Iterable[float]) -> None:
     """Error after each budget, printed."""
-    rates = peers.best_rates(CURVE, seconds)
+    models = [name for name in CURVE if name in peers.models]
+    rates = peers.best_rates(models, seconds)
     lines = []
     for budget in budgets:
         steps = peers.steps(budget)
@@ -225,15 +228,15 @@ def curve(peers: Peers, seconds: float, budgets: Iterable[float]) -> None:
 
 def study(peers: Peers, seconds: float) -> None:
     """Tune, train in turns, print."""
-    best, steps = peers.best_rates(MODELS, seconds), peers.steps(seconds)
+    best, steps = peers.best_rates(peers.models, seconds), peers.steps(seconds)
     found = {
         (name, seed): peers.trained(name, best[name], seed, steps[name])
         for seed in SEEDS
-        for name in MODELS
+        for name in peers.models
     }
     print("\n| model | parameters | steps | learning rate | mean of 10 frames | the last |")
     print("|---|---|---|---|---|---|")
-    for name in MODELS:
+    for name in peers.models:
         operator = peers.made(name, best[name], 0).surrogate.operator
         size = sum(p.numel() for p in operator.parameters())
         cells = [
@@ -250,12 +253,22 @@ if __name__ == "__main__":
         description=__doc__.splitlines()[0],
         epilog="What else is given changes the configuration of all models, see `lrsa-geo train`.",
     )
-    parser.add_argument("seconds", type=float, nargs="?", default=240.0)
-    parser.add_argument("--curve", type=float, nargs="+", metavar="SECONDS")
-    parser.add_argument("--file", type=Path, default=Path("runs/navier_stokes_peers.json"))
+    parser.add_argument(
+        "seconds", type=float, nargs="?", default=240.0, help="of the processor, for each training"
+    )
+    parser.add_argument("--curve", type=float, nargs="+", metavar="SECONDS", help="budgets")
+    parser.add_argument(
+        "--models", nargs="+", metavar="NAME", default=list(MODELS), choices=list(MODELS)
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        default=Path("runs/navier_stokes_peers.json"),
+        help="keeps what is finished",
+    )
     arguments, flags = parser.parse_known_args()
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
-    peers = Peers(arguments.file, flags)
+    peers = Peers(arguments.file, arguments.models, flags)
     if arguments.curve:
         curve(peers, arguments.seconds, arguments.curve)
     else:

@@ -19,7 +19,7 @@ from scipy.fft import irfft2, rfft2
 
 from lrsa_geo.jobs import SampleError
 
-COURANT = 0.5  # largest speed times step over spacing; Runge-Kutta is stable up to 1.35
+COURANT = 0.8  # largest speed times step over spacing; Runge-Kutta is stable up to 0.95
 LONGEST_STEP = 1 / 32
 DRAWN_WAVES = 20  # of random fields, along each axis and either way
 MOST_AT_THE_END = 1e-3  # share of the enstrophy in the shortest waves of a resolved field
@@ -133,8 +133,8 @@ def flow_frames(
         viscosity: nu.
         times: ``[T]``, above 0 and ascending.
         forcing: f, ``[n, n]``, 0 by default.
-        step: largest time step; by default the fastest flow at the frame before moves by half a
-            spacing in it, and it is at most 1/32.
+        step: largest time step; by default the fastest flow at the frame before moves by four
+            fifths of a spacing in it, and it is at most 1/32.
 
     Returns:
         ``[T, n, n]``.
