@@ -190,10 +190,11 @@ class Stepping:
         return past.reshape(len(states), self.history * len(self.fed_columns))
 
     def last(self, x: Tensor) -> Tensor:
-        """``[R, K]``: the newest state among the columns of an example; 0 of what does not feed."""
+        """``[R, K]``: the newest state among the columns of an example; 0 of what is not read."""
         last = x.new_zeros(len(x), total_width(self.states))
-        start = self._past.start
-        last[:, self.fed_columns] = x[:, start : start + len(self.fed_columns)]
+        if self.history:
+            start = self._past.start
+            last[:, self.fed_columns] = x[:, start : start + len(self.fed_columns)]
         return last
 
     def complete(self, y: Tensor, data: Data) -> Tensor:

@@ -157,7 +157,16 @@ def test_a_time_is_a_condition_in_that_mode(tmp_path: Path) -> None:
     torch.testing.assert_close(example.cond[0, -1], (graph.times[3] - graph.times[0]).float())
     torch.testing.assert_close(example.x[:, 2:], graph.states[:, 0])
     torch.testing.assert_close(example.change, graph.states[:, 3])
-    assert len(view_of(store_of(tmp_path, graph), mode="time", history=0)) == 5
+
+
+def test_no_state_need_be_read_in_that_mode(tmp_path: Path) -> None:
+    graph = series(4, 5, moves=False)
+    view = view_of(store_of(tmp_path, graph), mode="time", history=0)
+    assert len(view) == 5
+    for step in range(5):  # the first state is predicted, too
+        example = view[step]
+        assert torch.equal(example.change, graph.states[:, step])
+        assert torch.equal(example.x, torch.cat([graph.x, graph.x_t[:, step]], dim=1))
 
 
 def test_a_stepping_comes_back_from_json(tmp_path: Path) -> None:
