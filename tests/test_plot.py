@@ -99,6 +99,23 @@ def test_a_mesh_graded_around_a_hole_is_drawn_near_it_and_others_whole():
         assert (np.ptp(ax.get_xlim()) < 10) == is_near
 
 
+@pytest.mark.parametrize(("width", "cell_types"), [(4, [9, 9]), (4, [9, 5]), (5, [7, 5])])
+def test_polygons_of_a_plane_mesh_are_filled(width, cell_types):
+    """Squares, squares beside triangles, any polygons: all of the area is coloured."""
+    pos = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1], [2, 0], [2, 1]])
+    cells = torch.full((2, width), -1)
+    cells[0, :4], cells[1, :3] = torch.tensor([0, 1, 2, 3]), torch.tensor([1, 4, 5])
+    if cell_types[1] == 9:
+        cells[1, 3] = 2
+    data = Data(pos=pos, cells=cells, cell_types=torch.tensor(cell_types, dtype=torch.int8))
+    axes = Figure().subplots()
+    drawn = plot.draw_field(axes, data, np.arange(6.0))
+    corners = drawn._triangulation.triangles
+    a, b, c = (pos[corners[:, i]].double() for i in range(3))
+    area = torch.linalg.det(torch.stack([b - a, c - a], dim=1)).abs().sum() / 2
+    assert float(area) == pytest.approx(2.0 if cell_types[1] == 9 else 1.5)
+
+
 def test_pictures_are_taken_only_where_another_process_could(monkeypatch):
     assert solids.can_take_pictures()  # the tests' environment has pyvista, and it works
     (row,) = plot_fields.three_in_a_row(Figure(), 1, SOLID)

@@ -94,19 +94,22 @@ class Images:
 
 
 def transform_of(
-    entries: Iterable[Mapping[str, Any]], fields: dict[str, Fields]
+    entries: Iterable[Mapping[str, Any] | BaseTransform], fields: dict[str, Fields]
 ) -> BaseTransform | None:
     """The transforms of a configuration, such as ``[{name: RandomRotation, axis: z}]``.
 
     Args:
         entries: name and arguments of each: :class:`Mirror`, a transform of ``lrsa_geo.mesh`` or
-            one of ``torch_geometric.transforms``.
+            one of ``torch_geometric.transforms``; or a transform itself.
         fields: given to those that ask for it.
 
     Raises:
         ValueError: there is no such transform, or it does not take such arguments.
     """
-    steps = [_transform(dict(entry), fields) for entry in entries]
+    steps = [
+        entry if isinstance(entry, BaseTransform) else _transform(dict(entry), fields)
+        for entry in entries
+    ]
     return Compose(steps) if len(steps) > 1 else next(iter(steps), None)
 
 

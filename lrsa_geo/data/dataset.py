@@ -14,7 +14,8 @@ from torch_geometric.data import Data, Dataset
 from lrsa_geo.data.augment import Images, random_numbers
 from lrsa_geo.data.steps import StepView
 from lrsa_geo.data.store import MeshStore
-from lrsa_geo.mesh import RandomNodes, with_edges
+from lrsa_geo.mesh import Neighbourhoods, RandomNodes, RandomPatches, with_edges
+from lrsa_geo.mesh.random_nodes import scaled
 
 EDGE_BYTES = 1 << 30  # of edges that a process keeps of graphs that it does not keep
 
@@ -35,8 +36,9 @@ class StoreDataset(Dataset):
             (:class:`Mirror`), all count: image k of graph i has the number ``k len(graphs) + i``.
         in_memory: keep what has been read. The steps of series are read anew each time, which costs
             little more: kept, they would take as many times the memory as an example has steps.
-        draw: of each graph the nodes that are read, as this transform draws them; the others never
-            are. Not with edges, with images, or with steps of series.
+        draw: of each graph the nodes that are read, as this transform draws them; of others no
+            array is, but that :class:`RandomPatches` looks at positions and edges of a mesh once.
+            With edges it must be that one; not with images, or with steps of series.
         seed: of the random numbers of the transform; they depend on it, the epoch and the number of
             the graph alone. None for PyTorch's own.
 
@@ -52,7 +54,7 @@ class StoreDataset(Dataset):
         transform: Callable[[Data], Data] | None = None,
         in_memory: bool = False,
         seed: int | None = None,
-        draw: RandomNodes | None = None,
+        draw: RandomNodes | RandomPatches | None = None,
     ) -> None:
         self._images = Images(transform)
         super().__init__(None, self._images.rest)
@@ -61,11 +63,13 @@ class StoreDataset(Dataset):
         self.arrays = list(store.arrays if arrays is None else arrays)
         self.in_memory = in_memory and not isinstance(store, StepView)
         self.draw = draw
-        fixed = isinstance(store, StepView) or "edge_index" in self.arrays or self._images.count > 1
+        fixed = isinstance(store, StepView) or self._images.count > 1
+        fixed |= "edge_index" in self.arrays and not isinstance(draw, RandomPatches)
         if draw is not None and (fixed or in_memory):
             raise ValueError(
                 f"`draw` is {draw}, which draws from graphs as they are read only where they are"
-                " not kept, without edges, images and steps; give it as the transform"
+                " not kept, without images and steps, and without edges if it is no RandomPatches;"
+                " give it as the transform"
             )
         self.seed = seed
         missing = set(self.arrays) - {*store.arrays, "edge_index"}
@@ -82,6 +86,7 @@ class StoreDataset(Dataset):
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers see it, too
         self._kept: dict[int, Data] = {}
         self._edges: dict[int, Tensor] = {}
+        self._near: dict[int, Neighbourhoods] = {}
         self._edge_bytes = 0
 
     def len(self) -> int:
@@ -117,24 +122,54 @@ class StoreDataset(Dataset):
         self._epoch.fill_(epoch)
 
     def _original(self, index: int) -> Data:
-        if self.draw is not None and self._sizes[index] > self.draw.num_nodes:
+        small = self.draw is None or self._sizes[index] <= self.draw.num_nodes
+        if not small and isinstance(self.draw, RandomPatches):
+            data = self._patches(index, self.draw)
+        elif not small and self.draw is not None:
             data = self._drawn(index, self.draw)
-        elif self._whole:
-            data = self.store[index]
+        else:
+            data = self._whole_graph(index)
+            if isinstance(self.draw, RandomPatches):
+                data = self.draw(data)  # the halo of nothing, as graphs of a batch are alike
+        data.graph = self.store.mesh_number(index)
+        return data
+
+    def _whole_graph(self, index: int) -> Data:
+        if self._whole:
+            data: Data = self.store[index]
         else:
             data = Data(**self.store.arrays_of(index, self._read))
             data.num_nodes = int(self._sizes[index])
         if self._makes_edges:
             data.edge_index = self._edges_of(index)
-        data.graph = self.store.mesh_number(index)
         return data
 
     def _drawn(self, index: int, draw: RandomNodes) -> Data:
         size = int(self._sizes[index])
-        nodes = draw.choose(size)
-        data = Data(**self.store.rows_of(index, self._read, nodes))
-        data.num_nodes = draw.num_nodes
-        return draw.weighed(data, size)
+        data = self._rows(index, draw.choose(size))
+        return scaled(data, size / draw.num_nodes)
+
+    def _patches(self, index: int, draw: RandomPatches) -> Data:
+        drawn = draw.choose(self._neighbourhoods(index))
+        data = self._rows(index, drawn.nodes)
+        data.edge_index, data.halo = drawn.edge_index, drawn.halo
+        return scaled(data, drawn.share)
+
+    def _rows(self, index: int, nodes: Tensor) -> Data:
+        arrays = [array for array in self._read if array != "edge_index"]
+        data = Data(**self.store.rows_of(index, arrays, nodes))
+        data.num_nodes = len(nodes)
+        return data
+
+    def _neighbourhoods(self, index: int) -> Neighbourhoods:
+        near = self._near.get(index)
+        if near is None:
+            mesh = with_edges(self.store[index])
+            near = Neighbourhoods(mesh.pos, mesh.edge_index)
+            if self._edge_bytes < EDGE_BYTES:
+                self._near[index] = near
+                self._edge_bytes += near.nbytes
+        return near
 
     def _edges_of(self, index: int) -> Tensor:
         mesh = self.store.mesh_number(index)

@@ -15,6 +15,7 @@ from lrsa_geo.mesh.grids import grid_positions, quad_cells
 from lrsa_geo.mesh.mesh_data import MeshData
 from lrsa_geo.mesh.query import with_query_points
 from lrsa_geo.mesh.random_nodes import RandomNodes
+from lrsa_geo.mesh.random_patches import Neighbourhoods, RandomPatches
 from lrsa_geo.mesh.read import MESH_SUFFIXES, read_mesh
 from lrsa_geo.mesh.series import MeshSeries, open_series
 from lrsa_geo.mesh.series_files import series_files
@@ -52,10 +53,12 @@ __all__ = [
     "MeshData",
     "MeshError",
     "MeshSeries",
+    "Neighbourhoods",
     "NodeMeasure",
     "NormalizePositions",
     "RadiusEdges",
     "RandomNodes",
+    "RandomPatches",
     "RandomRotation",
     "RandomScaling",
     "SurfaceNormals",

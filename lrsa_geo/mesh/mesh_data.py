@@ -18,7 +18,7 @@ from lrsa_geo.mesh.errors import MeshError
 # What the first axis of an array of a mesh counts; `cond` has one row for each graph.
 # Name -> axes; the last ones are of series.
 NODE_ARRAYS = {"x": 2, "y": 2, "measure": 1, "boundary": 1, "passive": 1, "given": 2, "later": 2}
-NODE_ARRAYS |= {"states": 3, "x_t": 3, "pos_t": 3}
+NODE_ARRAYS |= {"halo": 1, "states": 3, "x_t": 3, "pos_t": 3}
 _TABLES = ("point_data", "cell_data")
 
 

@@ -48,18 +48,7 @@ class RandomNodes(MeshTransform):
             )
             if data.edge_attr is None:
                 del data.edge_attr
-        for array in ("pos", *NODE_ARRAYS):
-            if data.get(array) is not None:
-                data[array] = data[array][drawn]
-        if data.get("point_data") is not None:
-            data.point_data = {name: rows[drawn] for name, rows in data.point_data.items()}
-        data = self.weighed(data, num_nodes)
-        for array in ("cells", "cell_types", "cell_data"):
-            if array in data:
-                del data[array]
-        if "num_nodes" in data:
-            data.num_nodes = self.num_nodes
-        return data
+        return scaled(with_rows(data, drawn), num_nodes / self.num_nodes)
 
     def choose(self, num_nodes: int) -> Tensor:
         """``[n]``: which of so many nodes are drawn, in their order."""
@@ -74,11 +63,27 @@ class RandomNodes(MeshTransform):
         kept = torch.randperm(len(found), generator=self.generator)[: self.num_nodes]
         return found[kept].sort().values
 
-    def weighed(self, data: Data, num_nodes: int) -> Data:
-        """Drawn nodes of a graph of so many, with measures that stand for all of them."""
-        if data.get("measure") is not None:
-            data.measure = data.measure * (num_nodes / self.num_nodes)
-        return data
-
     def __repr__(self) -> str:
         return f"RandomNodes({self.num_nodes})"
+
+
+def with_rows(data: Data, rows: Tensor) -> Data:
+    """A graph with some of its nodes, changed in place; cells are left out, edges untouched."""
+    for array in ("pos", *NODE_ARRAYS):
+        if data.get(array) is not None:
+            data[array] = data[array][rows]
+    if data.get("point_data") is not None:
+        data.point_data = {name: values[rows] for name, values in data.point_data.items()}
+    for array in ("cells", "cell_types", "cell_data"):
+        if array in data:
+            del data[array]
+    if "num_nodes" in data:
+        data.num_nodes = len(rows)
+    return data
+
+
+def scaled(data: Data, share: float) -> Data:
+    """A graph whose nodes stand for so many times their measure."""
+    if data.get("measure") is not None:
+        data.measure = data.measure * share
+    return data

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch_geometric.data import Data
 
 from lrsa_geo.files import atomic_path
@@ -38,6 +39,7 @@ def error_over_time(
             steps = np.arange(first, first + len(values))
             ax.semilogy(steps, values, style.get(who, "-."), label=who)
         ax.set(xlabel="step", ylabel="relative L2", title=name.replace("_", " "))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(True, which="both", alpha=0.3)
         ax.legend()
     save(figure, path)

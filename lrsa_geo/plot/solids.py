@@ -30,7 +30,7 @@ def show_solid(ax: Axes, data: Data, values: np.ndarray, **style: Any) -> Scalar
         )
     import pyvista
 
-    pos, polygons = data.pos.double().numpy(), _polygons(data)
+    pos, polygons = data.pos.double().numpy(), polygons_of(data)
     shown = pyvista.PolyData(pos)
     if polygons is not None:
         counted = np.column_stack([(polygons >= 0).sum(1), polygons])
@@ -90,7 +90,7 @@ def can_take_pictures() -> bool:
 
 def draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> ScalarMappable:
     """The facets on 3-D axes, each in the colour of the mean of its corners."""
-    pos, facets = data.pos.numpy(), _polygons(data)
+    pos, facets = data.pos.numpy(), polygons_of(data)
     drawn: ScalarMappable
     if facets is None:
         drawn = ax.scatter(*pos.T, c=values, s=2, **style)
@@ -113,7 +113,7 @@ def draw_solid(ax: Axes3D, data: Data, values: np.ndarray, **style: Any) -> Scal
     return drawn
 
 
-def _polygons(data: Data) -> np.ndarray | None:
+def polygons_of(data: Data) -> np.ndarray | None:
     """Polygons to draw; None for clouds of points and for lines, of which the nodes are drawn."""
     try:
         return surface_polygons(data)

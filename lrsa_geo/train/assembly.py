@@ -94,7 +94,9 @@ def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> S
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
     chunked = surrogate.config.chunk is not None  # whose layouts are those of the chunks
     layout = None if chunked else partial(layout_of, config=surrogate.config)
+    hops = len(surrogate.config.blocks_with_local())
     given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
-        return SeriesDataModule(store, *given, series=config.series)
-    return StoreDataModule(store, *given)
+        hops *= config.series.ahead
+        return SeriesDataModule(store, *given, hops, series=config.series)
+    return StoreDataModule(store, *given, hops)

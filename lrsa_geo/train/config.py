@@ -48,6 +48,10 @@ class DataConfig:
         nodes_per_graph: nodes of each training graph that a step sees, drawn anew each time; null
             for all. A step costs less, and there are more of them in the same time. Validation and
             test are always on whole meshes. See RandomNodes of lrsa_geo.mesh.
+        patch: of models with message passing, draw them as patches of so many neighbouring nodes,
+            with the nodes beside them whose messages they need (RandomPatches of lrsa_geo.mesh), so
+            that message passing is that of the whole mesh; null keeps the edges between single
+            drawn nodes alone.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
         surface: boundary markers of the nodes on which the error is reported on its own; empty for
@@ -65,6 +69,7 @@ class DataConfig:
     batch_size: int = 4
     max_nodes: int | None = None
     nodes_per_graph: int | None = None
+    patch: int | None = None
     num_workers: int = 0
     in_memory: bool = True
     surface: list[int] = field(default_factory=list)
@@ -210,6 +215,7 @@ def check_config(config: TrainConfig) -> None:
             raise ValueError(f"trainer.{name} is {limit}, expected 1 or more, or -1 for no limit")
     for name, number, least in (
         ("data.nodes_per_graph", config.data.nodes_per_graph, 1),
+        ("data.patch", config.data.patch, 1),
         ("data.batch_size", config.data.batch_size, 1),
         ("data.max_nodes", config.data.max_nodes, 1),
         ("data.num_workers", config.data.num_workers, 0),
@@ -220,6 +226,18 @@ def check_config(config: TrainConfig) -> None:
         if number is not None and number < least:
             null = ", or null for all" if "nodes" in name and name.startswith("data") else ""
             raise ValueError(f"{name} is {number}, expected {least} or more{null}")
+    if config.data.patch is not None:
+        drawn = config.data.nodes_per_graph
+        if drawn is None or drawn < config.data.patch:
+            raise ValueError(
+                f"data.patch is {config.data.patch} and data.nodes_per_graph {drawn}, expected at"
+                " least as many nodes as a patch has"
+            )
+        if config.model.chunk is not None:
+            raise ValueError(
+                f"data.patch is {config.data.patch} and model.chunk {config.model.chunk}: patches"
+                " are small, and not worked on chunk by chunk; choose one of them"
+            )
     average = config.optim.average
     if average is not None and not 0 < average < 1:
         raise ValueError(

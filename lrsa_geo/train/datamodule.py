@@ -23,7 +23,7 @@ from lrsa_geo.data import (
     open_store,
     transform_of,
 )
-from lrsa_geo.mesh import RandomNodes
+from lrsa_geo.mesh import RandomNodes, RandomPatches
 from lrsa_geo.nn import GraphLayout
 from lrsa_geo.simulate import make_store, recipe_class
 from lrsa_geo.train.batches import GraphLists, NodeBatches
@@ -92,6 +92,7 @@ class StoreDataModule(lightning.LightningDataModule):
             in the batch as ``layout``, and moved with it.
         together: of training batches, the form for a compiled model, see
             :meth:`GraphLayout.together`.
+        hops: local layers that messages pass one after the other in a step of training.
     """
 
     def __init__(
@@ -102,8 +103,10 @@ class StoreDataModule(lightning.LightningDataModule):
         seed: int,
         layout: Callable[[Batch], GraphLayout] | None = None,
         together: bool = False,
+        hops: int = 0,
     ) -> None:
         super().__init__()
+        self.hops = hops
         self.layout = layout
         self.together = together
         self.store = store
@@ -118,7 +121,7 @@ class StoreDataModule(lightning.LightningDataModule):
         store, graphs = self.store, getattr(self.split, part)
         if part != "train":
             return self._dataset(store, graphs, self.arrays, None)
-        draw = self._drawn_while_reading(store)
+        draw = self._draw() if self._draws_while_reading(store) else None
         return self._dataset(store, graphs, self.arrays, self._augmentation(store), draw)
 
     def samples(self, part: Part) -> StoreDataset:
@@ -126,20 +129,25 @@ class StoreDataModule(lightning.LightningDataModule):
         return self.dataset(part)
 
     def _augmentation(self, store: MeshStore) -> BaseTransform | None:
-        """What the configuration does to the training graphs of a store."""
-        steps = list(self.config.augment)
-        drawn = self.config.nodes_per_graph
-        if drawn is not None and self._drawn_while_reading(store) is None:
-            steps.append({"name": "RandomNodes", "num_nodes": drawn})
-        return transform_of(steps, store.fields)
+        """What the configuration does to the training graphs of a store once they are read."""
+        steps: list[Any] = list(self.config.augment)
+        draw = None if self._draws_while_reading(store) else self._draw()
+        return transform_of([*steps, *([] if draw is None else [draw])], store.fields)
 
-    def _drawn_while_reading(self, store: MeshStore) -> RandomNodes | None:
-        """What draws the nodes of training graphs of which no others are read."""
-        drawn, config = self.config.nodes_per_graph, self.config
-        whole = config.in_memory or config.augment or isinstance(store, StepView)
-        if drawn is None or whole or "edge_index" in self.arrays:
+    def _draw(self) -> RandomNodes | RandomPatches | None:
+        """What draws the nodes of training graphs."""
+        drawn, patch = self.config.nodes_per_graph, self.config.patch
+        if drawn is None:
             return None
-        return RandomNodes(drawn)
+        if patch is None or not self.hops:
+            return RandomNodes(drawn)
+        return RandomPatches(drawn, patch, self.hops)
+
+    def _draws_while_reading(self, store: MeshStore) -> bool:
+        """Whether of training graphs the drawn nodes alone are read."""
+        if self.config.in_memory or self.config.augment or isinstance(store, StepView):
+            return False
+        return "edge_index" not in self.arrays or isinstance(self._draw(), RandomPatches)
 
     def _dataset(
         self,
@@ -147,7 +155,7 @@ class StoreDataModule(lightning.LightningDataModule):
         graphs: list[int],
         arrays: list[str],
         transform: BaseTransform | None,
-        draw: RandomNodes | None = None,
+        draw: RandomNodes | RandomPatches | None = None,
     ) -> StoreDataset:
         in_memory = self.config.in_memory
         return StoreDataset(store, graphs, arrays, transform, in_memory, self.seed, draw)

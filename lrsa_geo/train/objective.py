@@ -94,9 +94,11 @@ class Objective:
         return values.masked_fill(comparison.count == 0, torch.nan)
 
     def _comparison(self, prediction: Tensor, batch: Batch) -> Comparison:
+        halo = batch.get("halo")  # nodes that are there for their messages alone
+        truth = batch.y if halo is None else batch.y.masked_fill(halo[:, None], torch.nan)
         return Comparison.of(
             prediction,
-            batch.y,
+            truth,
             batch.batch,
             batch.num_graphs,
             self.fields,

@@ -354,6 +354,7 @@ def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
         ptr=data.get("ptr"),
         edge_index=data.edge_index if config.needs_edges else None,
         measure=_measure_of(data, config),
+        halo=data.get("halo"),
     )
 
 

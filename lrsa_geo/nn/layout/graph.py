@@ -46,6 +46,7 @@ class GraphLayout:
         ptr: Tensor | None = None,
         batch_size: int | None = None,
         measure: Tensor | None = None,
+        halo: Tensor | None = None,
     ) -> GraphLayout:
         """The layout of a batch of graphs.
 
@@ -54,10 +55,21 @@ class GraphLayout:
             batch, ptr, batch_size, measure: see :meth:`NodeLayout.of`. Messages from a node are
                 weighted by its measure.
             edge_index: ``[2, E]`` from ``edge_index[0]`` to ``edge_index[1]``, numbered as ``pos``.
+            halo: ``[R] bool``: nodes that are passive in the global layers, as those of measure 0
+                are, and yet send messages, such as the surroundings of a part of a mesh.
 
         Raises:
             ValueError: shapes, types or values do not fit together.
         """
+        sent = measure
+        if halo is not None:
+            if halo.shape != pos.shape[:1] or halo.dtype != torch.bool:
+                raise ValueError(
+                    f"`halo` has shape {list(halo.shape)} and type {halo.dtype}, expected"
+                    f" [{len(pos)}] bool"
+                )
+            measure = pos.new_ones(len(pos)) if measure is None else measure
+            measure = measure.masked_fill(halo, 0)
         given = {"ptr": ptr, "batch_size": batch_size, "measure": measure}
         if isinstance(batch, GraphLayout):
             extra = [name for name, value in given.items() if value is not None]
@@ -80,7 +92,10 @@ class GraphLayout:
             check_edges(edge_index, len(pos))  # before it is an index
             edge_index = nodes.inverse[edge_index]
         graph = nodes.graph if nodes.num_graphs > 1 else None
-        return cls(nodes, EdgeLayout(edge_index, nodes.pack(pos), nodes.measure, graph))
+        of_messages = nodes.measure
+        if halo is not None:
+            of_messages = None if sent is None else nodes.pack(sent)
+        return cls(nodes, EdgeLayout(edge_index, nodes.pack(pos), of_messages, graph))
 
     def together(self) -> GraphLayout:
         """The layout for a compiled model, see :meth:`NodeLayout.together`."""
