@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from torch_geometric.data import Data
 
 from lrsa_geo import plot
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, boundary_facets
+from lrsa_geo.plot import curves, solids
 from lrsa_geo.plot import fields as plot_fields
-from lrsa_geo.plot import solids
 
 TETRAHEDRA = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
 SOLID = Data(
@@ -130,6 +132,26 @@ def test_pictures_are_taken_only_where_another_process_could(monkeypatch):
         solids.can_take_pictures.cache_clear()
 
 
+@given(
+    st.lists(
+        st.lists(st.floats(-1e6, 1e6, width=32) | st.just(np.nan), max_size=30),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_values_are_counted_piece_by_piece(pieces):
+    arrays = [np.array(piece, dtype=np.float32) for piece in pieces]
+    counts, edges = curves._counted(lambda: iter(arrays), 7)
+    known = np.concatenate(arrays)
+    known = known[np.isfinite(known)]
+    assert counts.sum() == len(known)
+    assert (np.diff(edges) > 0).all()
+    if len(known) and np.ptp(known) > 1e-5 * abs(known.max()):
+        np.testing.assert_array_equal(counts, np.histogram(known.astype(float), edges)[0])
+        assert edges[0] == known.min()
+        assert edges[-1] == known.max()
+
+
 @pytest.mark.parametrize("components", [(), ("x", "y", "z")])
 @pytest.mark.parametrize("can_take_pictures", [True, False])
 def test_comparisons_sheets_and_histograms_of_solids(
@@ -158,7 +180,7 @@ def test_comparisons_sheets_and_histograms_of_solids(
     )
     plot.sample_sheet(series, [0, 1, 2, 3], "u", tmp_path / "last.png")
     plot.histograms(series, tmp_path / "states.png")
-    curves = {"a": (np.array([0.0, 1, 2]), np.array([0.3, 0.2, 0.1]))}
-    plot.error_against_distance(curves, "u", tmp_path / "distance.png")
+    lines = {"a": (np.array([0.0, 1, 2]), np.array([0.3, 0.2, 0.1]))}
+    plot.error_against_distance(lines, "u", tmp_path / "distance.png")
     for name in ("compare", "sheet", "histograms", "last", "states", "distance"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -12,6 +14,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data.store import MeshStore
 
 _OF_SIZE = 1e-5  # six digits, as programs print them
+_SORTED = -1  # place in a summary of a mean, in which unlike meshes differ sooner than in extent
 _OF_FLOAT32 = 2 * float(np.finfo(np.float32).eps)  # far from the origin
 
 
@@ -37,7 +40,8 @@ class KnownMeshes:
 
     def __init__(self, load: Callable[[int], Data]) -> None:
         self._load = load
-        self._alike: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        # Those that have as many nodes and cells: one number of each, ascending, and which it is.
+        self._alike: dict[tuple[int, int, int], list[tuple[float, int]]] = defaultdict(list)
         self._about: dict[int, np.ndarray] = {}
 
     def number(self, number: int, data: Data) -> int:
@@ -45,21 +49,29 @@ class KnownMeshes:
         pos = data.pos.double().numpy()
         num_cells = len(data.cells) if data.get("cells") is not None else 0
         alike = self._alike[len(pos), pos.shape[1], num_cells]
-        key = number
-        if len(pos):
-            tolerance, summary = _tolerance(pos), _summary(pos)
-            near = [
-                i
-                for i in _within(summary, alike, self._about, 2 * tolerance)
-                if _same(pos, self._load(i).pos.double().numpy(), tolerance)
-            ]
-            key = near[0] if near else number
-            self._about[number] = summary
-        elif alike:
-            key = alike[0]
-        if key == number:
-            alike.append(number)
-        return key
+        if not len(pos):
+            alike.append((0.0, number))
+            return alike[0][1]
+        tolerance, summary = _tolerance(pos), _summary(pos)
+        for other in self._near(summary, alike, 2 * tolerance):
+            if _same(pos, self._load(other).pos.double().numpy(), tolerance):
+                return other
+        self._about[number] = summary
+        insort(alike, (float(summary[_SORTED]), number))
+        return number
+
+    def _near(
+        self, summary: np.ndarray, alike: list[tuple[float, int]], tolerance: float
+    ) -> list[int]:
+        """Numbers of those whose summary is this one, but for rounding, ascending."""
+        first = bisect_left(alike, (float(summary[_SORTED]) - tolerance, -1))
+        found = []
+        for value, number in islice(alike, first, None):
+            if value > summary[_SORTED] + tolerance:
+                break
+            if np.abs(self._about[number] - summary).max() <= tolerance:
+                found.append(number)
+        return sorted(found)
 
 
 def _tolerance(pos: np.ndarray) -> float:
@@ -69,16 +81,7 @@ def _tolerance(pos: np.ndarray) -> float:
 
 def _summary(pos: np.ndarray) -> np.ndarray:
     """Numbers that rounding changes no more than it changes the nodes."""
-    return np.concatenate([pos.min(0), pos.max(0), pos.mean(0), pos.std(0)])
-
-
-def _within(
-    summary: np.ndarray, numbers: list[int], about: dict[int, np.ndarray], tolerance: float
-) -> list[int]:
-    if not numbers:
-        return []
-    away = np.abs(np.stack([about[i] for i in numbers]) - summary).max(1)
-    return [numbers[i] for i in np.flatnonzero(away <= tolerance)]
+    return np.concatenate([pos.min(0), pos.max(0), pos.std(0), pos.mean(0)])
 
 
 def _same(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:

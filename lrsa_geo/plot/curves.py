@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lrsa_geo.data import MeshStore
-from lrsa_geo.mesh import column_slices
+from lrsa_geo.mesh import Field, column_slices
 from lrsa_geo.plot.style import LINES, readable, save, shown_values
 
 
@@ -45,28 +46,51 @@ def error_against_size(
 
 
 def histograms(store: MeshStore, path: str | Path) -> None:
-    """How many nodes the graphs have, and the values of conditions and targets."""
-    shown = {"nodes of a mesh": store.num_nodes.astype(float)}
+    """How many nodes the graphs have, and the values of conditions and targets.
+
+    The arrays are read piece by piece, twice: for their range, and to count.
+    """
+    shown: dict[str, Callable[[], Iterable[np.ndarray]]] = {
+        "nodes of a mesh": lambda: [store.num_nodes.astype(float)]
+    }
     for array in ("cond", "about", "y", "states"):
-        if array not in store.fields:
-            continue
-        values = np.asarray(store.read(array))
-        for field in store.fields[array]:
-            columns = column_slices(store.fields[array])[field.name]
-            shown[readable(field.name, field)] = shown_values(values[:, columns], field)
+        for field in store.fields.get(array, ()):
+            shown[readable(field.name, field)] = partial(_values, store, array, field)
     rows = -(-len(shown) // 3)
     figure = Figure(layout="constrained", figsize=(11, 2.4 * rows))
     grid = list(figure.subplots(rows, 3, squeeze=False).flat)
-    for ax, (label, numbers) in zip(grid, shown.items(), strict=False):
-        low, high = np.nanmin(numbers), np.nanmax(numbers)
-        if high - low <= 1e-5 * abs(high):  # one value, but for rounding: a bar in the middle
-            low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-        ax.hist(numbers, bins=41, range=(low, high), log=len(numbers) > 10 * len(store))
+    for ax, (label, pieces) in zip(grid, shown.items(), strict=False):
+        counts, edges = _counted(pieces, 41)
+        ax.stairs(counts, edges, fill=True)
+        if counts.sum() > 10 * len(store):
+            ax.set_yscale("log", nonpositive="clip")
         ax.set(xlabel=label, yticks=[])
         ax.locator_params(axis="x", nbins=4)
     for ax in grid[len(shown) :]:
         ax.set_axis_off()
     save(figure, path)
+
+
+def _values(store: MeshStore, array: str, field: Field) -> Iterator[np.ndarray]:
+    columns = column_slices(store.fields[array])[field.name]
+    for piece in store.pieces(array):
+        yield shown_values(piece[:, columns], field)
+
+
+def _counted(pieces: Callable[[], Iterable[np.ndarray]], bins: int) -> tuple[np.ndarray, ...]:
+    """How many values are in each of some bins of equal width, and the ends of the bins."""
+    low, high = np.inf, -np.inf
+    for values in pieces():
+        known = values[np.isfinite(values)]
+        if len(known):
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
+    if high - low <= 1e-5 * abs(high):  # one value, but for rounding: a bar in the middle
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    edges = np.linspace(low, high, bins + 1) if low < high else np.linspace(0, 1, bins + 1)
+    counts = np.zeros(bins, dtype=np.int64)
+    for values in pieces():
+        counts += np.histogram(values[np.isfinite(values)], edges)[0]
+    return counts, edges
 
 
 def error_against_distance(
