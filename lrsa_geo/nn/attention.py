@@ -201,37 +201,35 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 class _Attention(torch.autograd.Function):
-    """The fused kernel with its own small graph inside, which the backward pass walks."""
+    """The fused kernel, whose backward pass works it out again.
+
+    A graph made in the forward pass and walked in the backward one would be saved and unpacked
+    within :func:`torch.utils.checkpoint.checkpoint`, which works everything out again for each walk
+    of its own.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        given = (q, k, v, bias)
-        with torch.enable_grad():
-            q, k, v = (t.detach().requires_grad_(t.requires_grad) for t in (q, k, v))
-            if bias is not None:
-                bias = bias.detach().requires_grad_(bias.requires_grad)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        ctx.save_for_backward(*given, q, k, v, bias, out)
-        return out.detach()
+        ctx.save_for_backward(q, k, v, bias)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, out = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            tensors = tensors[:4]
-            q, k, v, bias = tensors
-            logits = q @ k.mT * q.shape[-1] ** -0.5
-            out = (logits if bias is None else logits + bias).softmax(-1) @ v
-        else:
-            tensors = tensors[4:]
+        again = torch.is_grad_enabled()  # a second derivative is wanted
+        tensors = list(ctx.saved_tensors)
         wanted = [n for n in range(4) if ctx.needs_input_grad[n]]
-        found = torch.autograd.grad(
-            out,
-            [tensors[n] for n in wanted],
-            grad,
-            create_graph=torch.is_grad_enabled(),
-            retain_graph=True,  # the outer graph decides when what is saved is let go
-        )
+        with torch.enable_grad():
+            if not again:
+                tensors = [None if t is None else t.detach() for t in tensors]
+                for n in wanted:
+                    tensors[n].requires_grad_()
+            q, k, v, bias = tensors
+            if again:
+                logits = q @ k.mT * q.shape[-1] ** -0.5
+                out = (logits if bias is None else logits + bias).softmax(-1) @ v
+            else:
+                out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        found = torch.autograd.grad(out, [tensors[n] for n in wanted], grad, create_graph=again)
         grads: list[Tensor | None] = [None] * 4
         for n, value in zip(wanted, found, strict=True):
             grads[n] = value
