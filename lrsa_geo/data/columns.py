@@ -14,7 +14,7 @@ from torch_geometric.transforms import BaseTransform
 from lrsa_geo.mesh.averages import cell_to_node, nodes_without_cells
 from lrsa_geo.mesh.cells import cell_dimensions
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.fields import Fields
+from lrsa_geo.mesh.fields import Fields, scalars_of
 from lrsa_geo.mesh.mesh_data import positions_of, table_of
 from lrsa_geo.mesh.surfaces import DistanceToBoundary, SurfaceNormals
 
@@ -216,7 +216,8 @@ def _of_boundary_cells(mesh: Data, values: Tensor, name: str, where: object) -> 
 
 
 def cond_row(fields: Fields, given: Mapping[str, float] | None, where: object) -> Tensor:
-    """``[1, P]``: the parameters of one file."""
+    """``[1, P]``: the parameters of one file; those of a vector are given by component."""
+    fields = scalars_of(fields)
     missing = [f.name for f in fields if f.name not in (given or {})]
     if missing:
         raise MeshError(

@@ -14,7 +14,7 @@ import numpy as np
 from lrsa_geo.data.course import TIME, Course, courses_of
 from lrsa_geo.data.units import NO_UNIT, Conversion, UnitError, conversion
 from lrsa_geo.mesh.errors import MeshError
-from lrsa_geo.mesh.fields import Fields, split_unit
+from lrsa_geo.mesh.fields import Fields, scalars_of, split_unit
 from lrsa_geo.mesh.read import MESH_SUFFIXES
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # or a decimal comma
@@ -27,8 +27,9 @@ class CondTable:
 
     Its first column is the file's name, with or without folders and extension, or the name of the
     folder that it is in; the others are parameters, their names perhaps with a unit:
-    ``file,mach,angle [deg]``. Columns end at commas; or at semicolons or tabs, and then numbers may
-    have decimal commas, but none that could as well be a mark between thousands (1,500).
+    ``file,mach,angle [deg]``. A vector has a column for each component, ``force_x [N]``. Columns
+    end at commas; or at semicolons or tabs, and then numbers may have decimal commas, but none that
+    could as well be a mark between thousands (1,500).
 
     Attributes:
         path: the CSV file.
@@ -94,7 +95,7 @@ class CondTable:
         Raises:
             ValueError: a column has a unit that cannot be converted.
         """
-        wanted = {field.name: field.unit for field in fields}
+        wanted = {field.name: field.unit for field in scalars_of(fields)}
         names, units = [], []
         for name, unit in map(split_unit, self.names):
             to = wanted.get(name, unit)

@@ -55,6 +55,15 @@ def column_slices(fields: Iterable[Field]) -> dict[str, slice]:
     return slices
 
 
+def scalars_of(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """A scalar for each column, as tables name them: ``force_x``, ``force_y`` of ``force``."""
+    return tuple(
+        Field(f"{field.name}_{component}" if component else field.name, field.unit)
+        for field in fields
+        for component in field.components or ("",)
+    )
+
+
 def total_width(fields: Iterable[Field]) -> int:
     """Number of columns of an array that holds these fields."""
     return sum(field.width for field in fields)

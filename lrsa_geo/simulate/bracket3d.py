@@ -19,7 +19,12 @@ from lrsa_geo.jobs import SampleError
 from lrsa_geo.mesh import Field, Fields, mesh_edges
 from lrsa_geo.simulate.bracket_shapes import FAMILIES, draw_part, part_mesh
 from lrsa_geo.simulate.gmsh_session import VTK_TETRAHEDRON
-from lrsa_geo.simulate.linear_elasticity import Material, SolidSolution, solve_solid
+from lrsa_geo.simulate.linear_elasticity import (
+    Material,
+    QuadraticBody,
+    SolidSolution,
+    solve_solid,
+)
 from lrsa_geo.simulate.solution_graph import boundary_nodes, solution_graph
 
 # Markers of the nodes, kept in `Data.boundary`.
@@ -99,19 +104,24 @@ def _quadratic_nodes(points: np.ndarray, cells: np.ndarray) -> int:
     return len(points) + len(mesh_edges(cells, cell_types, len(points)))
 
 
-def graph_of(solution: SolidSolution, force: np.ndarray) -> Data:
-    """The solution as a graph, float32."""
-    points, cells = solution.points, solution.cells
-    markers = np.full(len(points), INTERIOR, dtype=np.int8)
-    markers[boundary_nodes(cells, VTK_TETRAHEDRON, len(points))] = FREE
-    markers[solution.loaded] = LOADED
-    markers[solution.clamped] = CLAMPED
+def markers_of(body: SolidSolution | QuadraticBody) -> np.ndarray:
+    """``[N] int8``: which part of the boundary a node belongs to."""
+    markers = np.full(len(body.points), INTERIOR, dtype=np.int8)
+    markers[boundary_nodes(body.cells, VTK_TETRAHEDRON, len(body.points))] = FREE
+    markers[body.loaded] = LOADED
+    markers[body.clamped] = CLAMPED
+    return markers
+
+
+def graph_of(body: SolidSolution | QuadraticBody, force: np.ndarray) -> Data:
+    """A solution as a graph, float32; a body that is not solved without targets."""
+    targets = [body.von_mises, body.displacement] if isinstance(body, SolidSolution) else []
     return solution_graph(
-        points,
-        cells,
+        body.points,
+        body.cells,
         VTK_TETRAHEDRON,
-        markers,
+        markers_of(body),
         near=[CLAMPED, LOADED, None],
-        targets=[solution.von_mises, solution.displacement],
+        targets=targets,
         cond=force,
     )

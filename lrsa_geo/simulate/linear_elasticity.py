@@ -100,6 +100,54 @@ def von_mises(stress: np.ndarray) -> np.ndarray:
     return np.sqrt(1.5 * np.einsum("nij,nij->n", deviator, deviator))
 
 
+@dataclass(frozen=True)
+class QuadraticBody:
+    """A body of quadratic tetrahedra.
+
+    Attributes:
+        basis: quadratic functions on it.
+        clamped, loaded: ``[N] bool``, nodes of either surface.
+        loaded_facets: numbers of the facets of the loaded surface.
+    """
+
+    basis: Basis
+    clamped: np.ndarray
+    loaded: np.ndarray
+    loaded_facets: np.ndarray
+
+    @property
+    def points(self) -> np.ndarray:
+        """``[N, 3]``: corners and middles of edges."""
+        points: np.ndarray = self.basis.doflocs.T
+        return points
+
+    @property
+    def cells(self) -> np.ndarray:
+        """``[8 K, 4]`` linear tetrahedra between the nodes."""
+        return _upright(self.points, self.basis.element_dofs.T[:, _PARTS].reshape(-1, 4))
+
+
+def quadratic_body(
+    points: np.ndarray, cells: np.ndarray, clamped: Where, loaded: Where
+) -> QuadraticBody:
+    """Quadratic tetrahedra of linear ones; arguments and errors as of :func:`solve_solid`."""
+    mesh = MeshTet(points.T.copy(), cells.T.copy())
+    basis = Basis(mesh, ElementTetP2(), intorder=2)
+    corners = mesh.p[:, mesh.facets[:, mesh.boundary_facets()]].transpose(2, 1, 0)
+
+    def surface(name: str, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        found = where(corners).all(1)
+        if not found.any():
+            raise SampleError(f"no facet of the mesh is {name}")
+        facets = mesh.boundary_facets()[found]
+        nodes = np.zeros(basis.N, dtype=bool)
+        nodes[basis.get_dofs(facets=facets).all()] = True
+        return nodes, facets
+
+    fixed, _ = surface("clamped", clamped)
+    return QuadraticBody(basis, fixed, *surface("loaded", loaded))
+
+
 def solve_solid(
     points: np.ndarray,
     cells: np.ndarray,
@@ -124,24 +172,14 @@ def solve_solid(
     Raises:
         SampleError: nothing is clamped or loaded, or no convergence.
     """
-    mesh = MeshTet(points.T.copy(), cells.T.copy())
-    basis = Basis(mesh, ElementTetP2(), intorder=2)
-    nodes = basis.doflocs.T
-    corners = mesh.p[:, mesh.facets[:, mesh.boundary_facets()]].transpose(2, 1, 0)
-    facets = {}
-    for name, where in (("clamped", clamped), ("loaded", loaded)):
-        found = where(corners).all(1)
-        if not found.any():
-            raise SampleError(f"no facet of the mesh is {name}")
-        facets[name] = mesh.boundary_facets()[found]
-    is_fixed, is_loaded = np.zeros((2, basis.N), dtype=bool)
-    is_fixed[basis.get_dofs(facets=facets["clamped"]).all()] = True
-    is_loaded[basis.get_dofs(facets=facets["loaded"]).all()] = True
+    body = quadratic_body(points, cells, clamped, loaded)
+    basis, is_fixed, is_loaded = body.basis, body.clamped, body.loaded
+    mesh, nodes = basis.mesh, body.points
 
     # Component a of node i is unknown 3 i + a.
     vectors = basis.with_element(ElementVector(ElementTetP2()))
     stiffness = asm(linear_elasticity(*material.lame), vectors).tocsr()
-    surface = FacetBasis(mesh, ElementTetP2(), facets=facets["loaded"], intorder=2)
+    surface = FacetBasis(mesh, ElementTetP2(), facets=body.loaded_facets, intorder=2)
     share = np.where(is_loaded, asm(LinearForm(lambda v, w: v), surface), 0)
     load = (share / share.sum())[:, None] * force
     displacement = np.zeros((basis.N, 3))
@@ -154,10 +192,9 @@ def solve_solid(
     solved, iterations = _solve(inner, coarse, right)
     displacement.reshape(-1)[free] = solved
     internal = (stiffness @ displacement.reshape(-1)).reshape(-1, 3)
-    number = basis.element_dofs.T
     return SolidSolution(
         points=nodes,
-        cells=_upright(nodes, number[:, _PARTS].reshape(-1, 4)),
+        cells=body.cells,
         displacement=displacement,
         stress=_stress(mesh, basis, displacement, material),
         clamped=is_fixed,

@@ -8,6 +8,7 @@ one file in two rows by two spellings; other units than those of the model; othe
 import pytest
 
 from lrsa_geo.data import CondTable
+from lrsa_geo.data.columns import cond_row
 from lrsa_geo.mesh import Field, MeshError
 
 FILES = [f"runs/case{i}/mesh.vtu" for i in range(12)]
@@ -111,3 +112,13 @@ def test_values_come_in_the_units_of_the_model(tmp_path):
     cond = table(tmp_path, "file,n [m]\na,3\n")
     with pytest.raises(ValueError, match="1 may mean that none was named"):
         cond.in_units(wanted)
+
+
+def test_a_vector_has_a_column_for_each_component(tmp_path):
+    force = Field("force", "N", ("x", "y", "z"))
+    text = "file,force_z [kN],mach,force_x,force_y [N]\na,3,0.5,1,2\n"
+    given = table(tmp_path, text).in_units((Field("mach"), force)).of("a.vtu")
+    row = cond_row((Field("mach"), force), given, "a.vtu")
+    assert row.tolist() == [[0.5, 1, 2, 3000]]
+    with pytest.raises(MeshError, match=r"a.vtu: the parameters \['force_y'\] are not given"):
+        cond_row((force,), {"force_x": 1, "force_z": 2, "force": 5}, "a.vtu")
