@@ -33,6 +33,7 @@ from lrsa_geo.train import load_surrogate
 
 NODES_PER_CORNER = 7.7  # of quadratic tetrahedra
 TETRAHEDRA_PER_CORNER = 5.4
+LARGER = 1.75  # volume of gmsh's tetrahedra over that of regular ones of the size asked for
 FORCE = (0.0, 600.0, -800.0)
 
 
@@ -41,7 +42,8 @@ def fine_part(nodes: int) -> MeshData:
     part = draw_part(np.random.default_rng([0, 0]))
     _, _, volume = part_mesh(part, 0.01)
     of_one = volume / (TETRAHEDRA_PER_CORNER * nodes / NODES_PER_CORNER)
-    corners, coarse, _ = part_mesh(part, float((of_one * 6 * 2**0.5) ** (1 / 3)))
+    size = (of_one / LARGER * 6 * 2**0.5) ** (1 / 3)
+    corners, coarse, _ = part_mesh(part, float(size))
     body = quadratic_body(corners, coarse, part.is_clamped, part.is_loaded)
     graph: MeshData = graph_of(body, np.array(FORCE))
     return graph
