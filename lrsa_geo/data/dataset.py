@@ -36,9 +36,9 @@ class StoreDataset(Dataset):
             (:class:`Mirror`), all count: image k of graph i has the number ``k len(graphs) + i``.
         in_memory: keep what has been read. The steps of series are read anew each time, which costs
             little more: kept, they would take as many times the memory as an example has steps.
-        draw: of each graph the nodes that are read, as this transform draws them; of others no
-            array is, but that :class:`RandomPatches` looks at positions and edges of a mesh once.
-            With edges it must be that one; not with images, or with steps of series.
+        draw: of each graph the nodes that are read, as this transform draws them; the others never
+            are, but that :class:`RandomPatches` looks once at positions and edges of a mesh. With
+            edges it must be that one; not with images, or with steps of series.
         seed: of the random numbers of the transform; they depend on it, the epoch and the number of
             the graph alone. None for PyTorch's own.
 

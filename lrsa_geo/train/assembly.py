@@ -91,10 +91,11 @@ def module_of(config: TrainConfig, surrogate: Surrogate) -> SurrogateModule:
 
 def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> StoreDataModule:
     """The loaders of a store for a model."""
+    model = surrogate.config
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
-    chunked = surrogate.config.chunk is not None  # whose layouts are those of the chunks
-    layout = None if chunked else partial(layout_of, config=surrogate.config)
-    hops = len(surrogate.config.blocks_with_local())
+    chunked = model.chunk is not None  # whose layouts are those of the chunks
+    layout = None if chunked else partial(layout_of, config=model)
+    hops = len(model.blocks_with_local()) if model.needs_edges else 0
     given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
         hops *= config.series.ahead

@@ -149,7 +149,8 @@ class Surrogate(nn.Module):
     def forward(self, data: Data | Batch) -> Tensor:
         """Targets in physical units at the nodes of all graphs.
 
-        Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0. A batch
+        Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0; those
+        marked in ``halo`` likewise, but that they send messages to their neighbours. A batch
         of :class:`StoreDataModule` carries its ``layout``; of others it is worked out here.
 
         Raises:
