@@ -33,7 +33,7 @@ from lrsa_geo.train import load_surrogate
 
 NODES_PER_CORNER = 7.7  # of quadratic tetrahedra
 TETRAHEDRA_PER_CORNER = 5.4
-LARGER = 1.75  # volume of gmsh's tetrahedra over that of regular ones of the size asked for
+LARGER = 1.8  # volume of gmsh's tetrahedra over that of regular ones of the size asked for
 FORCE = (0.0, 600.0, -800.0)
 
 
