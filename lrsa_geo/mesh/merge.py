@@ -18,11 +18,18 @@ from lrsa_geo.mesh.topology import boundary_facets
 
 
 def groups_of_nodes(pos: np.ndarray, tolerance: float) -> np.ndarray:
-    """``[N]``: a number for each node, the same for nodes at most ``tolerance`` apart."""
-    pairs = cKDTree(pos).query_pairs(tolerance, output_type="ndarray")
+    """``[N]``: a number for each node, the same for nodes at most ``tolerance`` apart.
+
+    Groups are numbered in the order of their first nodes. Pairs are looked for between places, not
+    nodes: of n nodes at one place there would be n^2.
+    """
+    places, place = np.unique(pos, axis=0, return_inverse=True)
+    pairs = cKDTree(places).query_pairs(tolerance, output_type="ndarray")
     ones = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (len(pos), len(pos)))
-    return connected_components(graph, directed=False)[1]
+    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (len(places), len(places)))
+    groups = connected_components(graph, directed=False)[1][place.reshape(-1)]
+    _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[groups.reshape(-1)]
 
 
 def merge_nodes(data: Data, tolerance: float, where: object = "mesh") -> MeshData:

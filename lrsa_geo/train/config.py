@@ -54,6 +54,8 @@ class DataConfig:
             drawn nodes alone.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
+        verify: read all of the store first, and refuse one whose contents are not those that were
+            written; false saves minutes where it has hundreds of gigabytes.
         surface: boundary markers of the nodes on which the error is reported on its own; empty for
             all but 0.
         augment: transforms of the training graphs, name and arguments of each: "Mirror", those of
@@ -72,6 +74,7 @@ class DataConfig:
     patch: int | None = None
     num_workers: int = 0
     in_memory: bool = True
+    verify: bool = True
     surface: list[int] = field(default_factory=list)
     augment: list[dict[str, Any]] = field(default_factory=list)
 

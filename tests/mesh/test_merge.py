@@ -10,12 +10,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from mesh_files import measure
 from own_places import BOTTOM_TOP_UP, CUBE, at_places
 from scipy.spatial import Delaunay
 
 from lrsa_geo.mesh import BoundaryNodes, MeshData, MeshError
-from lrsa_geo.mesh.merge import hanging_nodes, merge_nodes, repeated_cells
+from lrsa_geo.mesh.merge import groups_of_nodes, hanging_nodes, merge_nodes, repeated_cells
 
 
 def mesh(pos, cells, kind, **fields):
@@ -58,6 +60,26 @@ def test_merging_gives_the_connected_mesh_back(dim, shake, tolerance):
     assert measure(merged, dim) == pytest.approx(measure(whole, dim), rel=1e-4)
     assert torch.equal(BoundaryNodes()(merged).boundary, BoundaryNodes()(whole).boundary[number])
     assert merged.cell_data == apart.cell_data
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 2)), max_size=20), st.integers(0, 2))
+def test_groups_are_chains_of_near_nodes_in_the_order_of_their_first(places, tolerance):
+    pos = np.array(places, dtype=float).reshape(-1, 2)
+    expected: list[int] = []
+    for i in range(len(pos)):
+        reach, ring = {i}, {i}
+        while ring:
+            away = np.linalg.norm(pos[:, None] - pos[sorted(ring)], axis=2).min(1)
+            ring = set(np.flatnonzero(away <= tolerance).tolist()) - reach
+            reach |= ring
+        first = min(reach)
+        expected.append(len(set(expected)) if first == i else expected[first])
+    assert groups_of_nodes(pos, tolerance).tolist() == expected
+
+
+def test_many_nodes_at_one_place_are_one_group():
+    """Of their pairs there would be five thousand million."""
+    assert (groups_of_nodes(np.zeros((100_000, 3)), 1e-6) == 0).all()
 
 
 def test_fields_of_merged_nodes_are_means():

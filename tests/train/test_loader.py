@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
+from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
-from lrsa_geo.data import MeshStore, SplitConfig
+from lrsa_geo.data import MeshStore, SplitConfig, StoreError
 from lrsa_geo.nn import EdgeLayout, NodeLayout
 from lrsa_geo.train import (
     DataConfig,
@@ -15,6 +18,7 @@ from lrsa_geo.train import (
     StoreDataModule,
     Surrogate,
     layout_of,
+    prepare_store,
 )
 
 
@@ -43,3 +47,13 @@ def test_a_step_builds_no_layout(cells: MeshStore, monkeypatch, local, num_worke
         found = surrogate(batch)
         torch.testing.assert_close(found, answer)
         found.square().sum().backward()
+
+
+def test_a_store_is_verified_unless_it_is_trusted(cells_file: Path, tmp_path: Path) -> None:
+    path = shutil.copy(cells_file, tmp_path / "changed.h5")
+    prepare_store(DataConfig(str(path)))
+    with h5py.File(path, "r+") as file:
+        file["node"]["y"][3] += 1
+    with pytest.raises(StoreError, match=r"changed\.h5: contents have SHA-256"):
+        prepare_store(DataConfig(str(path)))
+    assert len(prepare_store(DataConfig(str(path), verify=False))) == 24
