@@ -42,7 +42,7 @@ precision.png in the folder.
 
 def spectrum(argv: list[str]) -> None:
     """Measure singular values, see ``lrsa-geo spectrum --help``."""
-    from lrsa_geo.data import store_name
+    from lrsa_geo.data import names_store, store_name
     from lrsa_geo.study import write_spectra
 
     parser = Parser("lrsa-geo spectrum", "WHAT [options]", SPECTRUM)
@@ -69,7 +69,7 @@ def spectrum(argv: list[str]) -> None:
     name = store_name(values.what) or "run"
     if values.what == "green":
         spectra, about = _green(values)
-    elif values.what.endswith(".h5"):
+    elif names_store(values.what) or values.what.endswith(".h5"):  # which is missing
         spectra, about = _data(values)
     else:
         spectra, about = _model(values)

@@ -45,6 +45,7 @@ def run(store: MeshStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["green", "--nodes", "200", "--half-waves", "10"], 3, "200 midpoints"),
         (["STORE"], 2, "8 graphs"),
         (["STORE", "--graphs", "5"], 2, "5 graphs"),
+        (["FOLDER"], 2, "8 graphs"),
         (["RUN", "--count", "5"], 2, "on graph 6 of"),
         (["RUN", "--count", "5", "--graph", "STORE:1"], 2, "on graph 1 of"),
         (["RUN/model.safetensors", "--graph", "STORE:1", "--count", "2"], 2, "121 nodes"),
@@ -52,6 +53,7 @@ def run(store: MeshStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_operators_are_measured(what, operators, says, run, store, tmp_path, capsys):
     flags = [w.replace("STORE", str(store.path)).replace("RUN", str(run)) for w in what]
+    flags = [w.replace("FOLDER", str(store.path.parent)) for w in flags]
     assert main(["spectrum", *flags, "-o", str(tmp_path)]) == 0
     text = (tmp_path / "spectrum.md").read_text()
     assert text in capsys.readouterr().out
