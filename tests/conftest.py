@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from lrsa_geo.data import MeshStore
 from lrsa_geo.simulate import make_store, recipe_class
 
 torch.set_num_threads(1)
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: notebooks and commands, too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("fuzz", max_examples=10_000)
 
 
