@@ -50,8 +50,8 @@ class DataConfig:
             test are always on whole meshes. See RandomNodes of lrsa_geo.mesh.
         patch: of models with message passing, draw them as patches of so many neighbouring nodes,
             with the nodes beside them whose messages they need (RandomPatches of lrsa_geo.mesh), so
-            that message passing is that of the whole mesh; null keeps the edges between single
-            drawn nodes alone.
+            that message passing is that of the whole mesh; these come on top of nodes_per_graph and
+            max_nodes. null draws single nodes, with the edges between them.
         num_workers: processes that read ahead; 0 is right for stores that fit in memory.
         in_memory: keep the graphs in memory after the first epoch.
         verify: read all of the store first, and refuse one whose contents are not those that were
