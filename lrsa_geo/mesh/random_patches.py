@@ -84,7 +84,8 @@ class RandomPatches(MeshTransform):
     Args:
         num_nodes: n; so many patches are drawn as fit, and at least one.
         patch: p, at most n.
-        hops: k, the number of local layers.
+        hops: k, how often messages are passed on: the number of local layers, but for convolutions of
+            several hops such as TAGConv, which trainings count as one.
         generator: source of the random numbers.
 
     Raises:
