@@ -74,7 +74,8 @@ class RandomPatches(MeshTransform):
     over all N. Nodes whose messages reach the drawn ones in up to k hops come along and are marked
     in ``halo [N]``: they send and receive messages and read the field, and neither influence the
     latents nor have a loss. All edges are there that reach a drawn node, and those within the halo
-    but for its last hop: k local layers give drawn nodes what they would give on the whole mesh.
+    but for its last hop: layers that pass messages on k times give drawn nodes what they would give
+    on the whole mesh.
     (:class:`RandomNodes` keeps the edges between drawn nodes alone, of which a small part of a mesh
     has next to none.)
 
@@ -84,8 +85,7 @@ class RandomPatches(MeshTransform):
     Args:
         num_nodes: n; so many patches are drawn as fit, and at least one.
         patch: p, at most n.
-        hops: k, how often messages are passed on: the number of local layers, but for convolutions of
-            several hops such as TAGConv, which trainings count as one.
+        hops: k, of a model ``GeometryOperator.hops``.
         generator: source of the random numbers.
 
     Raises:

@@ -93,6 +93,11 @@ class LocalLayer(nn.Module):
             return self.conv(rows, edges.edge_index, edge_attr=edges.edge_attr)
         return self.conv(rows, edges.edge_index)
 
+    @property
+    def hops(self) -> int:
+        """How often it passes messages on: 1, but for convolutions of PyG over several hops."""
+        return max(1, *(int(getattr(self.conv, name, 1)) for name in ("K", "num_layers")))
+
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:
         """Multiply what our own layers give; other convolutions are left as they start."""

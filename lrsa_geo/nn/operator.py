@@ -18,6 +18,7 @@ from lrsa_geo.nn.config import OperatorConfig
 from lrsa_geo.nn.encoding import FourierEncoding
 from lrsa_geo.nn.layout import GraphLayout, NodeLayout
 from lrsa_geo.nn.local import LocalLayer
+from lrsa_geo.nn.mesh_conv import MeshConv
 from lrsa_geo.nn.mixers import MIXERS, CompressOnce, LowRankMixer, Mixer
 from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, modulate, reset_children
 from lrsa_geo.nn.registry import build
@@ -110,6 +111,17 @@ class GeometryOperator(nn.Module):
         self.norm = RMSNorm(channels)
         self.project = Linear(channels, out_channels)
         self.reset_parameters()
+
+    @property
+    def hops(self) -> int:
+        """Edges between a node and the farthest one whose features its messages bring; 0 of none.
+
+        Layers other than :class:`MeshConv` may look at the degrees of the nodes that send, such as
+        GCNConv: then the edges of one hop more count.
+        """
+        layers = [m for m in self.modules() if isinstance(m, LocalLayer) and m.needs_edges]
+        more = any(not isinstance(layer.conv, MeshConv) for layer in layers)
+        return sum(layer.hops for layer in layers) + more
 
     def reset_parameters(self) -> None:
         """Draw new weights; what a block adds to the residual stream starts at 1/sqrt(2 depth)."""

@@ -95,7 +95,7 @@ def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> S
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
     chunked = model.chunk is not None  # whose layouts are those of the chunks
     layout = None if chunked else partial(layout_of, config=model)
-    hops = len(model.blocks_with_local()) if model.needs_edges else 0
+    hops = surrogate.operator.hops
     given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
         hops *= config.series.ahead

@@ -92,7 +92,7 @@ class StoreDataModule(lightning.LightningDataModule):
             in the batch as ``layout``, and moved with it.
         together: of training batches, the form for a compiled model, see
             :meth:`GraphLayout.together`.
-        hops: local layers that messages pass one after the other in a step of training.
+        hops: edges that messages pass one after the other in a step of training.
     """
 
     def __init__(

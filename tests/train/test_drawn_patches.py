@@ -35,17 +35,32 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
     return MeshStore.write(path, (square(side, 0.1 * side) for side in (3, 12, 14, 16)), FIELDS)
 
 
+@pytest.mark.parametrize(
+    ("local", "options", "hops"),
+    [
+        ("MeshConv", {}, 2),
+        ("SAGEConv", {}, 3),
+        ("GATv2Conv", {}, 3),
+        ("GCNConv", {}, 3),  # which looks at the degrees of the senders
+        ("TAGConv", {"K": 2}, 5),
+        ("GatedGraphConv", {"num_layers": 3}, 7),
+    ],
+)
 @pytest.mark.parametrize("mixer", ["none", "lrsa"])
 @pytest.mark.parametrize("use_measure", [False, True])
-def test_drawn_nodes_have_the_values_of_the_whole_mesh(mixer: str, use_measure: bool) -> None:
+def test_drawn_nodes_have_the_values_of_the_whole_mesh(
+    mixer: str, use_measure: bool, local: str, options: dict, hops: int
+) -> None:
     """Where the latents hear the drawn nodes alone, and messages come from all nodes."""
     torch.manual_seed(0)
-    model = GeometryOperator(1, 1, 2, depth=2, local="MeshConv", mixer=mixer, **SMALL).double()
+    layers = {"local": local, "local_options": options, "mixer": mixer}
+    model = GeometryOperator(1, 1, 2, depth=2, **layers, **SMALL).double()
+    assert model.hops == hops
     whole = with_edges(square(15))
     whole.number = torch.arange(len(whole.pos))
     whole.x, whole.pos, whole.measure = (a.double() for a in (whole.x, whole.pos, whole.measure))
     whole.boundary = whole.number  # an array of nodes, by which they are known again
-    part = RandomPatches(40, 10, hops=2)(whole)
+    part = RandomPatches(40, 10, hops)(whole)
     number, drawn = part.boundary, ~part.halo
     unheard = torch.ones(len(whole.pos), dtype=torch.bool)
     unheard[number[drawn]] = False
