@@ -87,6 +87,8 @@ def film_strip(
         place = {"location": "bottom", "aspect": 40} if is_long else {"aspect": 15}
         bar = figure.colorbar(drawn, ax=list(grid[row]), shrink=0.9, **place)
         bar.set_label(readable(field.name, field), fontsize=8)
+        bar.locator = MaxNLocator(5)
+        bar.update_ticks()
     save(figure, path)
 
 
