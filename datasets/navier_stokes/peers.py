@@ -2,7 +2,7 @@
 
     pip install --no-deps neuraloperator tensorly tensorly-torch opt-einsum
     OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py [SECONDS]
-    OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py --curve 30 120 480
+    OMP_NUM_THREADS=1 python datasets/navier_stokes/peers.py 60 --curve 30 120
 
 FNO is the model of its authors' library (neuraloperator); "FNO mixing" and "F-FNO mixing" are
 Fourier layers in LRSA's own blocks, trained as LRSA is: what is left then is the mixer alone. All
