@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from lrsa_geo.mesh import Neighbourhoods, RandomNodes, RandomPatches, with_edges
 from lrsa_geo.mesh.random_nodes import scaled
 
 EDGE_BYTES = 1 << 30  # of edges that a process keeps of graphs that it does not keep
+
+_OfMesh = TypeVar("_OfMesh", Tensor, Neighbourhoods)
 
 
 class StoreDataset(Dataset):
@@ -122,15 +124,15 @@ class StoreDataset(Dataset):
         self._epoch.fill_(epoch)
 
     def _original(self, index: int) -> Data:
-        small = self.draw is None or self._sizes[index] <= self.draw.num_nodes
-        if not small and isinstance(self.draw, RandomPatches):
-            data = self._patches(index, self.draw)
-        elif not small and self.draw is not None:
-            data = self._drawn(index, self.draw)
-        else:
+        draw = self.draw
+        if draw is None or self._sizes[index] <= draw.num_nodes:
             data = self._whole_graph(index)
-            if isinstance(self.draw, RandomPatches):
-                data = self.draw(data)  # the halo of nothing, as graphs of a batch are alike
+            if isinstance(draw, RandomPatches):
+                data = draw(data)  # the halo of nothing, as graphs of a batch are alike
+        elif isinstance(draw, RandomPatches):
+            data = self._patches(index, draw)
+        else:
+            data = self._drawn(index, draw)
         data.graph = self.store.mesh_number(index)
         return data
 
@@ -162,24 +164,29 @@ class StoreDataset(Dataset):
         return data
 
     def _neighbourhoods(self, index: int) -> Neighbourhoods:
-        near = self._near.get(index)
-        if near is None:
+        def work_out() -> Neighbourhoods:
             mesh = with_edges(self.store[index])
-            near = Neighbourhoods(mesh.pos, mesh.edge_index)
-            if self._edge_bytes < EDGE_BYTES:
-                self._near[index] = near
-                self._edge_bytes += near.nbytes
-        return near
+            return Neighbourhoods(mesh.pos, mesh.edge_index)
+
+        return self._once(self._near, self.store.mesh_number(index), work_out)
 
     def _edges_of(self, index: int) -> Tensor:
-        mesh = self.store.mesh_number(index)
-        edges = self._edges.get(mesh)
-        if edges is None:
-            edges = with_edges(self.store[index]).edge_index.to(torch.int32)
-            if not self.in_memory and self._edge_bytes < EDGE_BYTES:
-                self._edges[mesh] = edges
-                self._edge_bytes += edges.nbytes
-        return edges.long()
+        def work_out() -> Tensor:
+            return with_edges(self.store[index]).edge_index.to(torch.int32)
+
+        return self._once(self._edges, self.store.mesh_number(index), work_out).long()
+
+    def _once(
+        self, kept: dict[int, _OfMesh], mesh: int, work_out: Callable[[], _OfMesh]
+    ) -> _OfMesh:
+        """What is worked out of a mesh, kept while there is room and the graphs are not."""
+        if mesh in kept:
+            return kept[mesh]
+        made = work_out()
+        if not self.in_memory and self._edge_bytes < EDGE_BYTES:
+            kept[mesh] = made
+            self._edge_bytes += made.nbytes
+        return made
 
     def __repr__(self) -> str:
         return f"StoreDataset({self.store.path}, {len(self)} graphs)"

@@ -170,7 +170,7 @@ class DistanceToBoundary(MeshTransform):
         if not len(facets):
             which = "" if self.marker is None else f" with the marker {self.marker}"
             raise ValueError(f"the mesh has no boundary{which}, so there is no distance to it")
-        nearest = nearest_points(pos, pos, _simplices(facets))
+        nearest = nearest_points(pos, pos, simplices_of(facets))
         data.boundary_offset = torch.from_numpy(nearest - pos).to(data.pos)
         data.boundary_distance = data.boundary_offset.norm(dim=1)
         return data
@@ -254,8 +254,8 @@ def _outlines(cells: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
     return outlines
 
 
-def _simplices(facets: np.ndarray) -> np.ndarray:
-    """Points and segments as they are, polygons cut into triangles."""
+def simplices_of(facets: np.ndarray) -> np.ndarray:
+    """Points and segments as they are, polygons (padded with -1) cut into triangles."""
     if facets.shape[1] < 3:
         return facets
     fans = [facets[:, [0, i, i + 1]] for i in range(1, facets.shape[1] - 1)]

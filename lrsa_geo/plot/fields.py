@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, column_slices
+from lrsa_geo.mesh.surfaces import simplices_of
 from lrsa_geo.plot.solids import can_take_pictures, draw_solid, polygons_of, show_solid
 from lrsa_geo.plot.style import readable, save, shown_values
 
@@ -94,11 +95,11 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
     """Nodal values on the cells of a plane mesh, on the boundary of a solid, or as points.
 
     Linear between the nodes of triangles, as the finite-element functions on the mesh are; other
-    polygons are cut into triangles. A solid
-    on 3-D axes has the mean of its corners on each facet; on plain axes it is a picture that
-    pyvista (of the extra ``viz``) takes off-screen, lit, linear between the nodes, nothing seen
-    through another part. If the middle six tenths of the nodes of a plane mesh fill less than a
-    third of it, such as those around an airfoil, the picture shows their surroundings only.
+    polygons are cut into triangles. A solid on 3-D axes has the mean of its corners on each facet;
+    on plain axes it is a picture that pyvista (of the extra ``viz``) takes off-screen, lit, linear
+    between the nodes, nothing seen through another part. If the middle six tenths of the nodes of a
+    plane mesh fill less than a third of it, such as those around an airfoil, the picture shows
+    their surroundings only.
 
     Args:
         ax: where.
@@ -120,9 +121,7 @@ def draw_field(ax: Axes | Axes3D, data: Data, values: np.ndarray, **style: Any) 
     drawn: ScalarMappable
     polygons = polygons_of(data)
     if polygons is not None:
-        fans = [polygons[:, [0, i, i + 1]] for i in range(1, polygons.shape[1] - 1)]
-        corners = np.concatenate(fans)
-        triangles = Triangulation(pos[:, 0], pos[:, 1], corners[(corners >= 0).all(1)])
+        triangles = Triangulation(pos[:, 0], pos[:, 1], simplices_of(polygons))
         triangles.set_mask(np.isnan(values)[triangles.triangles].any(1))
         drawn = ax.tripcolor(triangles, values, shading="gouraud", **style)
     else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
@@ -121,7 +122,7 @@ class QuadraticBody:
         points: np.ndarray = self.basis.doflocs.T
         return points
 
-    @property
+    @cached_property
     def cells(self) -> np.ndarray:
         """``[8 K, 4]`` linear tetrahedra between the nodes."""
         return _upright(self.points, self.basis.element_dofs.T[:, _PARTS].reshape(-1, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ from lrsa_geo.train import (
 from lrsa_geo.train.config import TrainerConfig, check_config
 
 SMALL = {"channels": 16, "heads": 2, "num_latents": 4}
+
+
+def drawing(store: MeshStore, parts: tuple[int, int, int], nodes: int, patch: int, **more: Any):
+    """The configuration of loaders of so many nodes in patches."""
+    split = SplitConfig(*parts, shuffle=False)
+    return DataConfig(str(store.path), split=split, nodes_per_graph=nodes, patch=patch, **more)
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +101,9 @@ def test_a_halo_has_no_loss(store: MeshStore) -> None:
 
 def test_patches_that_are_drawn_while_reading_are_those_drawn_from_memory(store) -> None:
     arrays = ["pos", "x", "y", "measure", "edge_index"]
-    split = SplitConfig(4, 0, 0, shuffle=False)
 
     def loaders(keep: bool) -> StoreDataModule:
-        config = DataConfig(
-            store.path, split=split, nodes_per_graph=30, patch=10, in_memory=keep, batch_size=4
-        )
+        config = drawing(store, (4, 0, 0), 30, 10, in_memory=keep, batch_size=4)
         return StoreDataModule(store, config, arrays, seed=3, hops=2)
 
     read, kept = (loaders(keep).dataset("train") for keep in (False, True))
@@ -133,13 +137,7 @@ def test_layouts_of_patches_are_those_of_surrogates(store: MeshStore) -> None:
 @pytest.mark.parametrize(("in_memory", "compile"), [(False, False), (True, False), (True, True)])
 def test_a_model_is_trained_on_patches(store, tmp_path: Path, in_memory: bool, compile: bool):
     config = TrainConfig(
-        data=DataConfig(
-            str(store.path),
-            split=SplitConfig(2, 1, 1, shuffle=False),
-            nodes_per_graph=40,
-            patch=20,
-            in_memory=in_memory,
-        ),
+        data=drawing(store, (2, 1, 1), 40, 20, in_memory=in_memory),
         model=ModelConfig(depth=2, local="MeshConv", **SMALL),
         trainer=TrainerConfig(max_epochs=2, enable_progress_bar=False, compile=compile),
     )
@@ -158,12 +156,7 @@ def test_several_steps_of_a_series_need_a_halo_for_each(tmp_path: Path) -> None:
     fields = {"x": FIELDS["x"], "cond": FIELDS["cond"], "states": FIELDS["y"]}
     series = MeshStore.write(tmp_path / "series.h5", graphs, fields)
     config = TrainConfig(
-        data=DataConfig(
-            str(series.path),
-            split=SplitConfig(1, 0, 1, shuffle=False),
-            nodes_per_graph=20,
-            patch=10,
-        ),
+        data=drawing(series, (1, 0, 1), 20, 10),
         model=ModelConfig(depth=1, local="MeshConv", **SMALL),
         series=SeriesConfig(unroll=2),
     )
