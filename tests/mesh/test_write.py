@@ -1,23 +1,30 @@
 """What is written is read back bit by bit, here and in other programs."""
 
+from pathlib import Path
+
 import meshio
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mesh_files import NODES_OF_TYPE, assert_same, assert_same_as_vtk, bits
 from torch_geometric.data import Batch, Data
 
 from lrsa_geo.mesh import MeshError, read_mesh, write_mesh
+from lrsa_geo.mesh.checks import check_places
 
 FLOATS = st.sampled_from([np.float32, np.float64])
 
 
 @st.composite
 def meshes(draw, types=tuple(NODES_OF_TYPE), one_type=False, shapes=((), (3,), (4,))):
-    """A Data with random cells and fields, any bit pattern in the floats."""
+    """A Data with random cells and fields, any bit pattern in the floats.
+
+    Where random places of a quadratic cell happen to fit another order of its nodes, a file of it
+    is refused when it is read (``test_second_order.py``): such draws are left out.
+    """
     num_nodes = draw(st.integers(30, 40))
     dim = draw(st.sampled_from([2, 3]))
     dtype = draw(FLOATS)
@@ -31,6 +38,14 @@ def meshes(draw, types=tuple(NODES_OF_TYPE), one_type=False, shapes=((), (3,), (
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     for row, kind in enumerate(kinds):
         cells[row, : NODES_OF_TYPE[kind]] = rng.permutation(num_nodes)[: NODES_OF_TYPE[kind]]
+    try:
+        check_places(
+            Path("drawn"),
+            [(k, row[None, : NODES_OF_TYPE[k]]) for k, row in zip(kinds, cells, strict=True)],
+            pos,
+        )
+    except MeshError:
+        reject()
     names = st.text("abcé <>&\"'%0_.μ", min_size=1, max_size=6).filter(str.strip)
 
     def fields(rows):
