@@ -181,7 +181,7 @@ def recorded(surrogate: Surrogate, data: Data) -> list[Mixing]:
     finally:
         for hook in hooks:
             hook.remove()
-    layout = layout_of(data, surrogate.config).nodes
+    layout = layout_of(data, surrogate.config, surrogate.signature.num_markers).nodes
     modulations = seen.get(operator.condition) or [None] * len(blocks)
     return [
         Mixing(block.mixer, seen[block.mixer_norm], layout, modulation)

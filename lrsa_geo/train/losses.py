@@ -5,7 +5,7 @@ To add one, write a function of a :class:`Comparison` and name it in :data:`LOSS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -103,7 +103,7 @@ class Comparison:
     def count(self) -> Tensor:
         """``[B, F]`` weighted number of values that are known, over that of components."""
         widths = [columns.stop - columns.start for columns in self.columns]
-        return self.sum(self.known.to(self.truth.dtype)) / self.truth.new_tensor(widths)
+        return scaled(self.sum(self.known.to(self.truth.dtype)), [1 / width for width in widths])
 
     def relative(self, missed: Tensor, size: Tensor, scale: Tensor, count: Tensor) -> Tensor:
         """The root of ``missed / size``, sums of squares ``[B, F]``.
@@ -115,6 +115,12 @@ class Comparison:
         size = torch.where(size < NEGLIGIBLE**2 * usual, usual, size)
         smallest = torch.finfo(size.dtype).tiny
         return (missed / size.clamp(min=smallest)).clamp(min=smallest).sqrt()
+
+
+def scaled(of_fields: Tensor, factors: Sequence[float]) -> Tensor:
+    """``[..., F]`` times a number for each field; no number is copied to the device for that."""
+    columns = zip(of_fields.unbind(-1), factors, strict=True)
+    return torch.stack([column * factor for column, factor in columns], dim=-1)
 
 
 def _per_column(of_field: Tensor, columns: tuple[slice, ...]) -> Tensor:
@@ -245,7 +251,8 @@ def slopes_on_edges(c: Comparison) -> Tensor:
         for v in (c.difference, c.truth)
     ]
     count = c.sum_rows(valid.to(c.truth.dtype), c.graph[i], weight)
-    nodes = c.graph.bincount(minlength=c.num_graphs).clamp(min=1)
+    one = torch.ones_like(c.graph)
+    nodes = one.new_zeros(c.num_graphs).index_add(0, c.graph, one).clamp(min=1)
     across = nodes.to(c.truth.dtype).pow(1 / c.data.pos.shape[1])[:, None]  # edges through a mesh
     return c.relative(sums[0], sums[1], c.rms / across, count)
 

@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -27,6 +27,51 @@ class NonFiniteLossError(RuntimeError):
     """The loss became NaN or infinite; the message names the batch."""
 
 
+class _LossCheck:
+    """Looks whether losses are finite, each when the next one is there.
+
+    By then a GPU has worked it out, and nothing waits for it: an event tells when its copy on the
+    CPU is complete.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: tuple[Tensor, torch.cuda.Event | None, int, int, Tensor] | None = None
+
+    def next(self, loss: Tensor, epoch: int, batch_index: int, graphs: Tensor) -> None:
+        """Look at the loss before this one.
+
+        Raises:
+            NonFiniteLossError: it is not finite.
+        """
+        self.last()
+        copied = None
+        value = loss.detach().to("cpu", non_blocking=True)
+        if loss.is_cuda:
+            copied = torch.cuda.Event()
+            copied.record()
+        self._waiting = value, copied, epoch, batch_index, graphs
+
+    def last(self) -> None:
+        """Look at the loss that was given last, if that was not done.
+
+        Raises:
+            NonFiniteLossError: it is not finite.
+        """
+        if self._waiting is None:
+            return
+        value, copied, epoch, batch_index, graphs = self._waiting
+        self._waiting = None
+        if copied is not None:
+            copied.synchronize()
+        loss = float(value.numpy())
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss is {loss} in epoch {epoch}, batch {batch_index}, graphs"
+                f" {graphs.tolist()} of the store; look for NaN with `lrsa-geo data check`, or"
+                " lower optim.lr"
+            )
+
+
 class SurrogateModule(lightning.LightningModule):
     """Minimises an objective of the predictions in physical units.
 
@@ -45,6 +90,7 @@ class SurrogateModule(lightning.LightningModule):
         self.objective = surrogate.objective(objective)
         self._planned: int | str | None = None  # where the schedule of a resumed run was to end
         self._since = (0.0, 0)  # time and step at which it began
+        self._check = _LossCheck()
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch."""
@@ -54,20 +100,16 @@ class SurrogateModule(lightning.LightningModule):
         """One batch's loss.
 
         Raises:
-            NonFiniteLossError: it is not a number.
+            NonFiniteLossError: that of the batch before is not a number. The last one of an epoch
+                is looked at where that ends, and before anything is saved.
         """
         loss = self.loss(batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_index},"
-                f" graphs {batch.graph.tolist()} of the store; look for NaN with `lrsa-geo data"
-                " check`, or lower optim.lr"
-            )
+        self._check.next(loss, self.current_epoch, batch_index, batch.graph)
         share, graphs = self._share(batch)
         self._log("loss", loss * share, graphs, prog_bar=True)
         return loss * share
 
-    def _share(self, batch: Batch) -> tuple[Tensor | float, int]:
+    def _share(self, batch: Batch) -> tuple[Tensor | float, Tensor | int]:
         """What a batch counts for among those of all processes, and how many graphs these have.
 
         Processes average their gradients, and sum_r (W_r / sum_s W_s) l_r is the loss of all their
@@ -81,7 +123,16 @@ class SurrogateModule(lightning.LightningModule):
         both = torch.stack([weight, weight.new_tensor(batch.num_graphs)])
         total, graphs = self.trainer.strategy.reduce(both, reduce_op="sum")
         smallest = torch.finfo(total.dtype).tiny
-        return processes * weight / total.clamp(min=smallest), int(graphs)
+        return processes * weight / total.clamp(min=smallest), graphs
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        """Look at the last loss of an epoch."""
+        if self.trainer.is_last_batch:
+            self._check.last()
+
+    def on_train_end(self) -> None:
+        """Look at the last loss of a training that ends within an epoch."""
+        self._check.last()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Log the error of each field."""
@@ -89,14 +140,14 @@ class SurrogateModule(lightning.LightningModule):
         for field, error in zip(self.objective.fields, errors, strict=True):
             self._log(f"val_{field.name}", error, batch.num_graphs, prog_bar=True)
 
-    def _log(self, name: str, value: Tensor, graphs: int, prog_bar: bool) -> None:
+    def _log(self, name: str, value: Tensor, graphs: Tensor | int, prog_bar: bool) -> None:
         self.log(
             name,
             value,
             prog_bar=prog_bar,
             on_step=False,
             on_epoch=True,
-            batch_size=graphs,
+            batch_size=cast(int, graphs),  # which Lightning multiplies by, and no more
             sync_dist=True,
         )
 
@@ -151,6 +202,7 @@ class SurrogateModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where the schedule begins and ends, and what prediction needs to be told."""
+        self._check.last()
         checkpoint["last_step"] = self._planned
         checkpoint["since"] = self._since
         checkpoint["surrogate"] = self.surrogate.about()

@@ -12,7 +12,7 @@ from torch_geometric.data import Batch
 
 from lrsa_geo.data import Normalizer
 from lrsa_geo.mesh import Fields
-from lrsa_geo.train.losses import LOSSES, Comparison
+from lrsa_geo.train.losses import LOSSES, Comparison, scaled
 from lrsa_geo.train.losses import relative_l2 as _relative_l2
 
 
@@ -78,14 +78,14 @@ class Objective:
         """What training minimises: the weighted mean over fields and graphs that have a truth."""
         comparison = self._comparison(prediction, batch)
         values = LOSSES[self.config.loss](comparison, self.config.gradient_weight)
-        weights = values.new_tensor(self.weights) * (comparison.count > 0)
+        weights = scaled((comparison.count > 0).to(values.dtype), self.weights)
         smallest = torch.finfo(values.dtype).tiny
         return torch.where(weights > 0, values * weights, 0).sum() / weights.sum().clamp(smallest)
 
     def weight(self, batch: Batch) -> Tensor:
         """What a batch counts for in :meth:`loss`: the sum of the weights of what is known."""
         known = self._comparison(batch.y, batch).count > 0
-        return (batch.y.new_tensor(self.weights) * known).sum()
+        return scaled(known.to(batch.y.dtype), self.weights).sum()
 
     def errors(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The errors to report, ``[B, number of fields]``; NaN where a graph has no truth."""

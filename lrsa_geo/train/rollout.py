@@ -33,7 +33,7 @@ def rollout(surrogate: Surrogate, first: Data | Batch, future: Iterable[Known]) 
     if surrogate.config.needs_edges and data.get("edge_index") is None:
         data = with_edges(data)
     surrogate.check_arrays(data)
-    data.layout = layout_of(data, surrogate.config)
+    data.layout = layout_of(data, surrogate.config, surrogate.signature.num_markers)
     with torch.inference_mode():
         states = surrogate(data)
         yield states
@@ -49,7 +49,7 @@ def next_example(
     """The example of the step after this one; edges of a mesh that moves are measured anew."""
     data = stepping.advance(data, states, known)
     if stepping.dim and surrogate.config.needs_edges:
-        data.layout = layout_of(data, surrogate.config)
+        data.layout = layout_of(data, surrogate.config, surrogate.signature.num_markers)
     return data
 
 
@@ -130,7 +130,8 @@ def _at_times(
         if edges is not None:
             data.edge_index = edges
         surrogate.check_arrays(data)
-        layout = layout_of(data, surrogate.config) if layout is None else layout
+        if layout is None:
+            layout = layout_of(data, surrogate.config, surrogate.signature.num_markers)
         data.layout = layout
         with torch.inference_mode():
             yield surrogate(data)

@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
@@ -151,20 +150,21 @@ class Surrogate(nn.Module):
 
         Nodes that are marked in ``passive``, if the graphs have it, count as of measure 0; those
         marked in ``halo`` likewise, but that they send messages to their neighbours. A batch
-        of :class:`StoreDataModule` carries its ``layout``; of others it is worked out here.
+        of :class:`StoreDataModule` carries its ``layout``, and its values were looked at where that
+        was made: nothing here waits for a GPU. Of others it is worked out here.
 
         Raises:
-            ValueError: the graphs lack an array that the model was trained with.
+            ValueError: the graphs lack an array that the model was trained with, or have markers
+                that it does not know.
         """
         if self.config.chunk is not None:
             call = stream_with_gradients if torch.is_grad_enabled() else stream
             return self._in_chunks(data, partial(call, chunk=self.config.chunk))
         x, pos, cond = self._inputs(data)
         layout = data.get("layout")
-        y = self.operator(
-            x, pos, layout_of(data, self.config) if layout is None else layout, cond=cond
-        )
-        return self._physical(y, data)
+        if layout is None:
+            layout = layout_of(data, self.config, self.signature.num_markers)
+        return self._physical(self.operator(x, pos, layout, cond=cond), data)
 
     def streamed(
         self,
@@ -193,6 +193,7 @@ class Surrogate(nn.Module):
     def _in_chunks(self, data: Data | Batch, call: Callable[..., Tensor]) -> Tensor:
         """What a function such as :func:`lrsa_geo.nn.stream` gives, graph by graph."""
         x, pos, cond = self._inputs(data)
+        _check_markers(data, self.signature.num_markers)
         measure = _measure_of(data, self.config)
         edges = data.edge_index if self.config.needs_edges else None
         ptr = data.get("ptr")
@@ -226,7 +227,8 @@ class Surrogate(nn.Module):
         if "x" in self.signature.fields:
             features.append(self.normalizer.x(data.x))
         if self.signature.num_markers:
-            features.append(self._markers(data.boundary))
+            markers = torch.arange(self.signature.num_markers, device=data.boundary.device)
+            features.append((data.boundary[:, None] == markers).float())
         cond = None
         if "cond" in self.signature.fields:
             cond = self.normalizer.cond(data.cond)
@@ -290,16 +292,8 @@ class Surrogate(nn.Module):
             return pos
         if data.batch is None:
             return pos - pos.mean(0) if len(pos) else pos
-        return pos - scatter(pos, data.batch, 0, reduce="mean")[data.batch]
-
-    def _markers(self, boundary: Tensor) -> Tensor:
-        known = self.signature.num_markers
-        if len(boundary) and not 0 <= int(boundary.min()) <= int(boundary.max()) < known:
-            raise ValueError(
-                f"`boundary` holds {int(boundary.min())} to {int(boundary.max())}, the model knows"
-                f" the markers 0 to {known - 1}"
-            )
-        return one_hot(boundary.long(), known).float()
+        centre = scatter(pos, data.batch, 0, dim_size=data.num_graphs, reduce="mean")
+        return pos - centre[data.batch]
 
     def about(self) -> dict[str, Any]:
         """Configuration and signature, in plain types: with the weights, all that there is."""
@@ -347,8 +341,18 @@ class Surrogate(nn.Module):
         return cls.of(about, weights)
 
 
-def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
-    """What the layers of a surrogate with these sizes need to know of a batch, worked out once."""
+def layout_of(data: Data | Batch, config: ModelConfig, num_markers: int = 0) -> GraphLayout:
+    """What the layers of a surrogate with these sizes need to know of a batch, worked out once.
+
+    Args:
+        data: the batch.
+        config: sizes of the surrogate.
+        num_markers: kinds of boundary marker that it knows; 0 if it does not read them.
+
+    Raises:
+        ValueError: a node has another marker, or the arrays of the batch do not fit together.
+    """
+    _check_markers(data, num_markers)
     return GraphLayout.of(
         data.pos.float(),
         data.batch,
@@ -357,6 +361,16 @@ def layout_of(data: Data | Batch, config: ModelConfig) -> GraphLayout:
         measure=_measure_of(data, config),
         halo=data.get("halo"),
     )
+
+
+def _check_markers(data: Data | Batch, known: int) -> None:
+    if not known or not len(data.boundary):
+        return
+    low, high = int(data.boundary.min()), int(data.boundary.max())
+    if not 0 <= low <= high < known:
+        raise ValueError(
+            f"`boundary` holds {low} to {high}, the model knows the markers 0 to {known - 1}"
+        )
 
 
 def _measure_of(data: Data | Batch, config: ModelConfig) -> Tensor | None:
