@@ -2,18 +2,22 @@
 
     OMP_NUM_THREADS=1 pytest tests/benchmarks/test_transolver_cost.py --benchmark-only -s
 
-prints quartiles of the ratio over interleaved steps, forward and backward.
+prints quartiles of the ratio over interleaved steps, forward and backward; and time and memory of a
+training step with LRSA over one with the authors' layer, in the same blocks.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lrsa_geo.nn import NodeLayout, PhysicsAttention
+from lrsa_geo.nn import NodeLayout, OperatorConfig, PhysicsAttention
+from lrsa_geo.study.contenders import DenseMixer
+from lrsa_geo.study.workload import Workload, seconds_of
 
 
 class Original(nn.Module):
@@ -89,25 +93,54 @@ def test_a_step_against_the_original(benchmark, graphs, nodes):
         "ours": (layer, lambda: layer.mix(packed, layout), packed),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def round_of_both() -> None:
         for name in [*sides] if len(seconds["ours"]) % 2 else reversed(sides):
             module, forward, x = sides[name]
             module.zero_grad()
             x.grad = None
-            started = clock()
-            forward().backward(grad)
-            seconds[name].append(clock() - started)
+            seconds[name].append(seconds_of(partial(back, forward, grad)))
 
     round_of_both()
     for times in seconds.values():
         times.clear()
     benchmark.pedantic(round_of_both, rounds=20)
-    ratios = torch.tensor(seconds["ours"]) / torch.tensor(seconds["original"])
+    print(f"\n{graphs} x {nodes:,} nodes, {torch.get_num_threads()} threads: ours", end=" ")
+    print(in_words(seconds["ours"], seconds["original"]))
+
+
+@pytest.mark.parametrize(
+    ("graphs", "nodes"), [(4, 1000), (1, 4000), (1, 16_000), (1, 32_000), (1, 64_000)]
+)
+def test_a_step_of_lrsa_against_one_with_the_original(benchmark, graphs, nodes):
+    config = OperatorConfig(channels=128, depth=4, heads=8, num_latents=64, ffn_ratio=2.0)
+    ours, peer = (Workload(name, [nodes] * graphs, config) for name in ("lrsa", "transolver"))
+    for block in peer.model.blocks:
+        block.mixer = DenseMixer(128, Original(128))
+    peer.optimizer = torch.optim.AdamW(peer.model.parameters(), fused=True)
+    memory = [work.memory("step") for work in (ours, peer)]
+    seconds: dict[Workload, list[float]] = {ours: [], peer: []}
+
+    def round_of_both() -> None:
+        for work in (ours, peer) if len(seconds[ours]) % 2 else (peer, ours):
+            seconds[work].append(seconds_of(work.step))
+
+    benchmark.pedantic(round_of_both, rounds=max(3, min(20, 160_000 // nodes)))
+    print(f"\n{graphs} x {nodes:,} nodes, {torch.get_num_threads()} threads: LRSA", end=" ")
+    print(in_words(seconds[ours], seconds[peer]), end="")
+    print(f"; memory {memory[0] / 2**20:.0f} MiB, {memory[0] / memory[1]:.2f} x")
+
+
+def back(forward: Callable[[], Tensor], grad: Tensor) -> None:
+    """Forward and backward."""
+    forward().backward(grad)
+
+
+def in_words(seconds: list[float], original: list[float]) -> str:
+    """Quartiles of the ratio."""
+    ratios = torch.tensor(seconds) / torch.tensor(original)
     low, middle, high = ratios.quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
-    print(
-        f"\n{graphs} x {nodes:,} nodes, {torch.get_num_threads()} threads: ours"
-        f" {1e3 * min(seconds['ours']):.1f} ms at best, {middle:.2f} ({low:.2f} to {high:.2f}) x"
-        f" the original; at best {min(seconds['ours']) / min(seconds['original']):.2f}"
+    return (
+        f"{1e3 * min(seconds):.1f} ms at best, {middle:.2f} ({low:.2f} to {high:.2f}) x the"
+        f" original; at best {min(seconds) / min(original):.2f}"
     )
