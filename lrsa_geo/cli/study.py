@@ -20,12 +20,13 @@ STUDY is a YAML file:
     Transolver: {model.mixer: transolver}
   seeds: [0, 1, 2]
   seconds: 120                          processor seconds of each training; or `steps: 1000`
+  curve: [30, 60]                       other budgets, each with trainings of its own
   learning_rates: [0.005, 0.01, 0.02]   each model gets the best on the validation graphs
   tuning: 0.4                           share of the budget that each rate is tried with
   quick: true                           the data sets' small variants
 
-Results: results.csv, table.md and table.tex in the folder. An interrupted study goes on where it
-stopped when the command is given again.
+Results: results.csv, table.md, table.tex and errors.png (against budget and parameters) in the
+folder. An interrupted study goes on where it stopped when the command is given again.
 """
 
 

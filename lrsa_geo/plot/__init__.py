@@ -1,9 +1,11 @@
 """Every picture the project draws, as PNG files."""
 
 from lrsa_geo.plot.curves import (
+    ErrorPoint,
     cost_against_nodes,
     error_against_distance,
     error_against_size,
+    errors_against_budget,
     histograms,
     loss_curves,
 )
@@ -12,6 +14,7 @@ from lrsa_geo.plot.series import error_over_time, film_strip, movie
 from lrsa_geo.plot.spectra import error_against_rank, errors_in_precision, singular_values
 
 __all__ = [
+    "ErrorPoint",
     "compare",
     "cost_against_nodes",
     "draw_field",
@@ -19,6 +22,7 @@ __all__ = [
     "error_against_rank",
     "error_against_size",
     "error_over_time",
+    "errors_against_budget",
     "errors_in_precision",
     "film_strip",
     "histograms",

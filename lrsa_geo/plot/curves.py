@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, column_slices
@@ -104,6 +106,61 @@ def error_against_distance(
     axes.set(xlabel="distance to the boundary", ylabel=f"error of {name.replace('_', ' ')}")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
+    save(figure, path)
+
+
+@dataclass(frozen=True)
+class ErrorPoint:
+    """What a model's trainings came to.
+
+    Attributes:
+        budget: of each.
+        parameters: of the model.
+        error: mean over the seeds.
+        spread: standard deviation over the seeds.
+    """
+
+    budget: float
+    parameters: int
+    error: float
+    spread: float
+
+
+def errors_against_budget(
+    panels: Mapping[str, Mapping[str, Sequence[ErrorPoint]]], unit: str, path: str | Path
+) -> None:
+    """Errors of models against what they were trained for, and against their parameters.
+
+    Args:
+        panels: of each row of the picture, the points of each model, in the order of the budgets;
+            against the parameters stands the last one.
+        unit: of the budgets.
+        path: PNG file.
+    """
+    figure = Figure(layout="constrained", figsize=(11, 0.4 + 3.6 * len(panels)))
+    grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    names = list(dict.fromkeys(name for models in panels.values() for name in models))
+    styles: dict[str, dict[str, Any]] = {
+        name: {"color": f"C{i % 10}", "linestyle": LINES[i // 10 % len(LINES)]}
+        | {"marker": "o", "markersize": 3}
+        for i, name in enumerate(names)
+    }
+    for (title, models), (of_budget, of_size) in zip(panels.items(), grid, strict=True):
+        for name, points in models.items():
+            errors, spreads = [p.error for p in points], [p.spread for p in points]
+            of_budget.errorbar([p.budget for p in points], errors, spreads, **styles[name])
+            last = points[-1]
+            of_size.errorbar([last.parameters / 1e3], [last.error], [last.spread], **styles[name])
+        of_budget.set(xlabel=unit, ylabel="error", title=title.replace("_", " "), xscale="log")
+        of_budget.xaxis.set_minor_locator(NullLocator())
+        budgets = sorted({point.budget for points in models.values() for point in points})
+        of_budget.set_xticks(budgets, labels=[f"{budget:g}" for budget in budgets])
+        of_size.set(xlabel="thousand parameters", title=f"after {budgets[-1]:g} {unit}")
+        for axes in (of_budget, of_size):
+            axes.set_yscale("log")
+            axes.grid(True, which="both", alpha=0.3)
+    handles = [Line2D([], [], **styles[name]) for name in names]
+    figure.legend(handles, names, loc="outside right upper", fontsize="small")
     save(figure, path)
 
 

@@ -103,11 +103,12 @@ def compare(
     *,
     seconds: float | None = None,
     steps: int | None = None,
+    timed: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train each variant with each seed for about so many processor seconds, or so many steps.
 
     For ``seconds`` the number of steps follows from :func:`seconds_per_step`, measured before the
-    first run and kept in ``to/seconds_per_step.json``. A run that is finished is not repeated, nor
+    first run and kept in ``timed``. A run that is finished is not repeated, nor
     one that diverged: ``to/NAME-SEED.diverged.json`` says so. Validation graphs are not looked at.
 
     Args:
@@ -118,6 +119,7 @@ def compare(
         jobs: runs at a time, each in a process and a thread of its own; 1 trains in this process.
         seconds: for the training of each, without test and pictures.
         steps: of each training, in place of ``seconds``.
+        timed: file that keeps the seconds of a step; ``to/seconds_per_step.json`` by default.
 
     Returns:
         A row for each run: ``variant``, ``seed``, ``learning_rate``, ``steps``, ``folder`` and
@@ -134,7 +136,7 @@ def compare(
         each = dict.fromkeys(changed, steps or 0)
     else:
         to.mkdir(parents=True, exist_ok=True)
-        each = _steps(changed, seconds, to / "seconds_per_step.json")
+        each = _steps(changed, seconds, timed or to / "seconds_per_step.json")
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.

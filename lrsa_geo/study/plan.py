@@ -28,6 +28,8 @@ class Study:
         seeds: of the weights and the order of the batches.
         seconds: processor seconds of each training.
         steps: optimiser steps of each training, in place of seconds.
+        curve: other budgets, in the same unit, for which all is trained too, each with a schedule
+            of its own: the error against the budget.
         learning_rates: of which each model gets the best on the validation graphs; empty for those
             of the configurations.
         tuning: share of the budget that each learning rate is tried with.
@@ -40,6 +42,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     seconds: float | None = None
     steps: int | None = None
+    curve: tuple[float, ...] = ()
     learning_rates: tuple[float, ...] = ()
     tuning: float = 0.4
     quick: bool = False
@@ -60,6 +63,13 @@ class Study:
             value = getattr(self, what)
             if value is not None and not value > 0:
                 raise ValueError(f"{self.file}: `{what}` is {value}, expected more than 0")
+        if any(not budget > 0 for budget in self.curve):
+            raise ValueError(f"{self.file}: `curve` is {[*self.curve]}, expected more than 0")
+        if len({*self.curve, self.budget}) <= len(self.curve):
+            raise ValueError(
+                f"{self.file}: `curve` is {[*self.curve]}, expected budgets other than"
+                f" {self.budget:g}, each once"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"{self.file}: `seeds` holds one twice: {list(self.seeds)}")
         for name in (self.name, *self.models):
@@ -102,7 +112,7 @@ class Study:
             ):
                 raise ValueError(f"{path}: `{what}` is no table of names with values to change")
             values[what] = {str(name): changes or {} for name, changes in entries.items()}
-        for what in ("seeds", "learning_rates"):
+        for what in ("seeds", "learning_rates", "curve"):
             if what in values:
                 values[what] = tuple(values[what])
         study = cls(**values, file=path)
@@ -115,6 +125,16 @@ class Study:
                         f" {', '.join(MIXERS)}, none"
                     )
         return study
+
+    @property
+    def budget(self) -> float:
+        """Of each training, in :attr:`unit`."""
+        return self.seconds if self.seconds is not None else float(self.steps or 0)
+
+    @property
+    def unit(self) -> str:
+        """What budgets are counted in."""
+        return "steps" if self.seconds is None else "processor seconds"
 
     def config(self, data: str, model: str | None = None) -> TrainConfig:
         """The configuration of a data set, with a model if one is named.

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lrsa_geo.plot import ErrorPoint, errors_against_budget
 from lrsa_geo.study.compare import compare, tune
 from lrsa_geo.study.plan import Study
 from lrsa_geo.study.statistics import holm, paired
-from lrsa_geo.study.tables import made_with, write_table
+from lrsa_geo.study.tables import made_with, markdown_rows, write_table
 
 SIGNIFICANT = 0.05
 BASELINES = {
@@ -44,6 +45,8 @@ class Cell:
 
 
 Rows = list[dict[str, Any]]
+Curves = dict[str, dict[float, Rows]]
+"""The rows of each data set and budget."""
 
 
 def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
@@ -53,8 +56,8 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
 
     Args:
         study: what to compare.
-        folder: gets ``NAME/`` with the runs of each data set, ``results.csv``, ``table.md`` and
-            ``table.tex``.
+        folder: gets ``NAME/`` with the runs of each data set, ``results.csv``, ``table.md``,
+            ``table.tex`` and ``errors.png``, the errors against budget and parameters.
         jobs: trainings at a time, each in a process and a thread of its own.
 
     Returns:
@@ -65,6 +68,7 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Rows] = {}
+    curves: Curves = {}
     for name in study.data:
         print(f"{name}: {len(study.models)} models, seeds {', '.join(map(str, study.seeds))}")
         config, variants = study.config(name), study.variants()
@@ -88,9 +92,23 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
             seconds=study.seconds,
             steps=study.steps,
         )
-        write_table(folder / "results.csv", _csv(results))
-    write_table(folder / "table.md", markdown(study, results))
+        curves[name] = {study.budget: results[name]}
+        for budget in study.curve:
+            print(f"{name}: {budget:g} {study.unit}")
+            curves[name][budget] = compare(
+                config,
+                variants,
+                study.seeds,
+                of_data / f"budget-{budget:g}",
+                jobs,
+                seconds=None if study.seconds is None else budget,
+                steps=None if study.steps is None else round(budget),
+                timed=of_data / "seconds_per_step.json",
+            )
+        write_table(folder / "results.csv", _csv(curves))
+    write_table(folder / "table.md", markdown(study, results) + curve_tables(study, curves))
     write_table(folder / "table.tex", latex(study, results))
+    plot_errors(study, curves, folder / "errors.png")
     return results
 
 
@@ -142,7 +160,7 @@ def _best(errors: dict[str, np.ndarray]) -> str | None:
 
 def markdown(study: Study, results: dict[str, Rows]) -> str:
     """The study's protocol and a table for each data set, in Markdown."""
-    budget = f"{study.steps:,} steps" if study.steps else f"{study.seconds:g} processor seconds"
+    budget = f"{study.budget:,g} {study.unit}"
     rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
     tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
     lines = [
@@ -181,6 +199,43 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
             line = [label, "", "", "", *(cell for figure in figures for cell in (figure, ""))]
             lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
+
+
+def curve_tables(study: Study, curves: Curves) -> str:
+    """Mean errors at each budget, in Markdown; nothing where there is but one."""
+    lines: list[str] = []
+    for data, of_data in curves.items():
+        if len(of_data) < 2:
+            continue
+        for field in _fields(of_data[study.budget]):
+            lines += ["", f"{data}, {field}, after so many {study.unit}:", ""]
+            budgets = sorted(of_data)
+            found = {b: cells(of_data[b], list(study.models), field) for b in budgets}
+            rows = [
+                [model, *(_shown(found[budget].get(model))[0] for budget in budgets)]
+                for model in study.models
+            ]
+            lines += markdown_rows(["model", *(f"{budget:g}" for budget in budgets)], rows)
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def plot_errors(study: Study, curves: Curves, path: Path) -> None:
+    """The mean error of each model against the budget, and against its parameters, as a picture."""
+    panels: dict[str, dict[str, list[ErrorPoint]]] = {}
+    for data, of_data in curves.items():
+        for field in _fields(of_data[study.budget]):
+            panel = panels.setdefault(f"{data}: {field}", {})
+            for budget in sorted(of_data):
+                for model, cell in cells(of_data[budget], list(study.models), field).items():
+                    parameters = next(
+                        row["report"]["parameters"]
+                        for row in of_data[budget]
+                        if row["variant"] == model and "diverged" not in row["report"]
+                    )
+                    point = ErrorPoint(budget, parameters, cell.mean, cell.spread)
+                    panel.setdefault(model, []).append(point)
+    if panels:
+        errors_against_budget(panels, study.unit, path)
 
 
 def latex(study: Study, results: dict[str, Rows]) -> str:
@@ -236,13 +291,14 @@ def _escaped(text: str) -> str:
     return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
 
 
-def _csv(results: dict[str, Rows]) -> Iterable[list[Any]]:
-    yield ["data", "model", "seed", "learning_rate", "steps", "parameters", "seconds", "field",
-           "mean", "median", "worst", "diverged", "folder"]  # fmt: skip
-    for data, rows in results.items():
-        for row in rows:
+def _csv(curves: Curves) -> Iterable[list[Any]]:
+    yield ["data", "budget", "model", "seed", "learning_rate", "steps", "parameters", "seconds",
+           "field", "mean", "median", "worst", "diverged", "folder"]  # fmt: skip
+    for data, of_data in curves.items():
+        for budget, row in ((b, row) for b, rows in of_data.items() for row in rows):
             report = row["report"]
-            start = [data, row["variant"], row["seed"], row["learning_rate"], row["steps"]]
+            start = [data, f"{budget:g}", row["variant"], row["seed"], row["learning_rate"]]
+            start.append(row["steps"])
             if "diverged" in report:
                 yield [*start, "", "", "", "", "", "", report["diverged"], row["folder"]]
                 continue

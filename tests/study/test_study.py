@@ -51,6 +51,11 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
         (("steps: 3", "steps: 3\nseconds: 2"), "expected one budget"),
         (("steps: 3", ""), "expected one budget"),
         (("steps: 3", "steps: 0"), "`steps` is 0"),
+        (
+            ("steps: 3", "steps: 3\ncurve: [2, 3]"),
+            "budgets other than 3, each once",
+        ),
+        (("steps: 3", "steps: 3\ncurve: [0]"), "`curve` is .0., expected more than 0"),
         (("seeds: [0, 1]", "seeds: [1, 1]"), "`seeds` holds one twice"),
         (("seeds: [0, 1]", "seeds: []"), "`seeds` is empty"),
         (("model.mixer: flare", "model.mixer: flair"), "no mixer 'flair', expected one of flare"),
@@ -115,6 +120,33 @@ def test_the_smoke_study_is_interrupted_and_goes_on(study, capsys, monkeypatch):
     ]
     assert len(of_lrsa) == 3
     assert f"{np.mean(of_lrsa):.4f} ± {np.std(of_lrsa, ddof=1):.4f}" in table
+
+
+def test_errors_against_the_budget(study, capsys):
+    """Every budget is a training of its own, in the table, the CSV and the picture."""
+    study.write_text(study.read_text().replace("steps: 3", "steps: 3\ncurve: [1, 2]"))
+    assert main(["compare", str(study)]) == 0
+    folder = Path("runs/studies/tiny")
+    with open(folder / "results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["budget"] for row in rows] == [row["steps"] for row in rows]
+    of_lrsa = {
+        budget: [
+            float(row["mean"])
+            for row in rows
+            if (row["model"], row["field"], row["budget"]) == ("LRSA", "von_mises", budget)
+        ]
+        for budget in "123"
+    }
+    mean, spread = (
+        {b: f(errors) for b, errors in of_lrsa.items()}
+        for f in (np.mean, lambda errors: np.std(errors, ddof=1))
+    )
+    line = " | ".join(f"{mean[b]:.4f} ± {spread[b]:.4f}" for b in "123")
+    table = capsys.readouterr().out.replace("**", "")
+    assert "von_mises, after so many steps:\n\n| model | 1 | 2 | 3 |" in table
+    assert f"| LRSA | {line} |" in table
+    assert (folder / "errors.png").stat().st_size > 10_000
 
 
 def test_a_training_that_diverges_is_kept_and_marked(study, capsys):
