@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lrsa_geo.cli.parser import Parser
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lrsa_geo.study import Study
 
 DESCRIPTION = """\
-Compare models: data sets x models x seeds at equal time or equal steps, with tests.
+Compare models: data sets x models x seeds at equal time, steps or epochs, with tests.
 
 STUDY is a YAML file:
   data: {elasticity: {}, darcy: {data.samples: 400}}   as for `lrsa-geo train`, with changes
@@ -19,7 +19,8 @@ STUDY is a YAML file:
     LRSA: {model.mixer: lrsa}
     Transolver: {model.mixer: transolver}
   seeds: [0, 1, 2]
-  seconds: 120                          processor seconds of each training; or `steps: 1000`
+  seconds: 120                          processor seconds of each training; or `steps: 1000`,
+                                        or `epochs: 20`
   curve: [30, 60]                       other budgets, each with trainings of its own
   learning_rates: [0.005, 0.01, 0.02]   each model gets the best on the validation graphs
   tuning: 0.4                           share of the budget that each rate is tried with
@@ -44,8 +45,17 @@ def compare(argv: list[str]) -> None:
         "-o", "--output", type=str, default=None, help="folder (default: runs/studies/NAME)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
+    parser.add_argument(
+        "--size",
+        type=Literal["study", "published"],
+        default="study",
+        help="published: networks of 128 channels and 8 blocks, AdamW, 500 epochs on all of each"
+        " data set, for a GPU",
+    )
     values = parser.parse_args(argv)
     study = Study.load(values.study)
+    if values.size == "published":
+        study = study.published()
     _run(study, values.output, values.jobs)
 
 

@@ -84,6 +84,12 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
     return [float(s) for s in np.min(seconds, axis=0).mean(axis=1)]
 
 
+def steps_per_epoch(config: TrainConfig) -> int:
+    """Optimiser steps of a pass over the training graphs."""
+    loader = assemble(config, prepare_store(config.data)).loaders.train_dataloader()
+    return -(-len(loader) // config.trainer.accumulate_grad_batches)
+
+
 def _seconds_of_step(
     module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch
 ) -> float:
@@ -103,9 +109,10 @@ def compare(
     *,
     seconds: float | None = None,
     steps: int | None = None,
+    epochs: int | None = None,
     timed: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Train each variant with each seed for about so many processor seconds, or so many steps.
+    """Train each variant with each seed for about so many processor seconds, steps, or epochs.
 
     For ``seconds`` the number of steps follows from :func:`seconds_per_step`, measured before the
     first run and kept in ``timed``. A run that is finished is not repeated, nor
@@ -118,7 +125,7 @@ def compare(
         to: folder for the runs.
         jobs: runs at a time, each in a process and a thread of its own; 1 trains in this process.
         seconds: for the training of each, without test and pictures.
-        steps: of each training, in place of ``seconds``.
+        steps, epochs: of each training, in place of ``seconds``.
         timed: file that keeps the seconds of a step; ``to/seconds_per_step.json`` by default.
 
     Returns:
@@ -127,16 +134,20 @@ def compare(
 
     Raises:
         FileExistsError: a run's folder holds one with other settings.
-        ValueError: both budgets are given, or none.
+        ValueError: several budgets are given, or none.
     """
-    if (seconds is None) == (steps is None):
-        raise ValueError(f"seconds is {seconds} and steps is {steps}, expected one of them")
+    if sum(budget is not None for budget in (seconds, steps, epochs)) != 1:
+        raise ValueError(
+            f"seconds is {seconds}, steps is {steps}, epochs is {epochs}: expected one of them"
+        )
     changed = {variant.name: variant.of(config) for variant in variants}
-    if seconds is None:
-        each = dict.fromkeys(changed, steps or 0)
-    else:
+    if seconds is not None:
         to.mkdir(parents=True, exist_ok=True)
         each = _steps(changed, seconds, timed or to / "seconds_per_step.json")
+    elif epochs is not None:
+        each = {name: epochs * steps_per_epoch(of_one) for name, of_one in changed.items()}
+    else:
+        each = dict.fromkeys(changed, steps or 0)
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.
@@ -175,6 +186,7 @@ def tune(
     *,
     seconds: float | None = None,
     steps: int | None = None,
+    epochs: int | None = None,
 ) -> list[Variant]:
     """The variants, each with the learning rate that suits it best.
 
@@ -187,7 +199,7 @@ def tune(
         learning_rates: to try.
         to: folder for the runs.
         jobs: runs at a time.
-        seconds, steps: for the training of each pair, see :func:`compare`.
+        seconds, steps, epochs: for the training of each pair, see :func:`compare`.
 
     Raises:
         ValueError: there are no validation graphs.
@@ -203,7 +215,8 @@ def tune(
         Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate})
         for v, rate in product(variants, rates)
     ]
-    rows = compare(config, pairs, [0], to, jobs, seconds=seconds, steps=steps)
+    budget = {"seconds": seconds, "steps": steps, "epochs": epochs}
+    rows = compare(config, pairs, [0], to, jobs, **budget)  # type: ignore[arg-type]
     errors = [
         np.mean([e["mean"] for e in row["report"]["test"].values()])
         if "test" in row["report"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,23 @@ import yaml
 from lrsa_geo.nn import MIXERS
 from lrsa_geo.study.compare import Variant
 from lrsa_geo.train import TrainConfig, find_config, parse_config
+
+UNITS = {"seconds": "processor seconds", "steps": "steps", "epochs": "epochs"}
+"""The units of a budget, and how a reader is told of them."""
+
+EPOCHS_PUBLISHED = 500
+PUBLISHED: dict[str, Any] = {
+    "data.nodes_per_graph": None,
+    "model.channels": 128,
+    "model.depth": 8,
+    "model.heads": 8,
+    "model.num_latents": 64,
+    "optim.method": "adamw",
+    "optim.lr": 1e-3,
+    "optim.weight_decay": 1e-5,
+}
+"""What the tables of LRSA (arXiv 2604.03582) and Transolver (arXiv 2402.02366) were made with, as
+far as one setting serves all of their data sets."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,7 @@ class Study:
         seeds: of the weights and the order of the batches.
         seconds: processor seconds of each training.
         steps: optimiser steps of each training, in place of seconds.
+        epochs: passes over the training graphs, in place of either.
         curve: other budgets, in the same unit, for which all is trained too, each with a schedule
             of its own: the error against the budget.
         learning_rates: of which each model gets the best on the validation graphs; empty for those
@@ -42,6 +60,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     seconds: float | None = None
     steps: int | None = None
+    epochs: int | None = None
     curve: tuple[float, ...] = ()
     learning_rates: tuple[float, ...] = ()
     tuning: float = 0.4
@@ -57,9 +76,9 @@ class Study:
         for what in ("data", "models", "seeds"):
             if not getattr(self, what):
                 raise ValueError(f"{self.file}: `{what}` is empty")
-        if (self.seconds is None) == (self.steps is None):
-            raise ValueError(f"{self.file}: expected one budget, `seconds` or `steps`")
-        for what in ("seconds", "steps", "tuning"):
+        if sum(getattr(self, unit) is not None for unit in UNITS) != 1:
+            raise ValueError(f"{self.file}: expected one budget, {' or '.join(UNITS)}")
+        for what in (*UNITS, "tuning"):
             value = getattr(self, what)
             if value is not None and not value > 0:
                 raise ValueError(f"{self.file}: `{what}` is {value}, expected more than 0")
@@ -127,14 +146,37 @@ class Study:
         return study
 
     @property
-    def budget(self) -> float:
-        """Of each training, in :attr:`unit`."""
-        return self.seconds if self.seconds is not None else float(self.steps or 0)
+    def unit(self) -> str:
+        """What budgets are counted in, one of :data:`UNITS`."""
+        return next(unit for unit in UNITS if getattr(self, unit) is not None)
 
     @property
-    def unit(self) -> str:
-        """What budgets are counted in."""
-        return "steps" if self.seconds is None else "processor seconds"
+    def budget(self) -> float:
+        """Of each training, in its unit."""
+        return float(getattr(self, self.unit))
+
+    def spending(self, budget: float) -> dict[str, Any]:
+        """A budget of this unit as an argument of :func:`compare` and :func:`tune`."""
+        return {self.unit: budget if self.unit == "seconds" else max(1, round(budget))}
+
+    def published(self) -> Study:
+        """The same models and data sets at the sizes of the published tables.
+
+        The data sets are those of their own configurations, whatever the study changes in them, and
+        the learning rate is not tuned: the networks, the optimiser and the 500 passes over the data
+        are :data:`PUBLISHED`.
+        """
+        return replace(
+            self,
+            name=f"{self.name}-published",
+            data=dict.fromkeys(self.data, PUBLISHED),
+            seconds=None,
+            steps=None,
+            epochs=EPOCHS_PUBLISHED,
+            curve=(),
+            learning_rates=(),
+            quick=False,
+        )
 
     def config(self, data: str, model: str | None = None) -> TrainConfig:
         """The configuration of a data set, with a model if one is named.

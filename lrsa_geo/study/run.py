@@ -11,7 +11,7 @@ import numpy as np
 
 from lrsa_geo.plot import ErrorPoint, errors_against_budget
 from lrsa_geo.study.compare import compare, tune
-from lrsa_geo.study.plan import Study
+from lrsa_geo.study.plan import UNITS, Study
 from lrsa_geo.study.statistics import holm, paired
 from lrsa_geo.study.tables import made_with, markdown_rows, write_table
 
@@ -80,8 +80,7 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
                 study.learning_rates,
                 of_data / "tuning",
                 jobs,
-                seconds=study.seconds and study.seconds * study.tuning,
-                steps=study.steps and max(1, round(study.steps * study.tuning)),
+                **study.spending(study.budget * study.tuning),
             )
         results[name] = compare(
             config,
@@ -89,20 +88,18 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
             study.seeds,
             of_data,
             jobs,
-            seconds=study.seconds,
-            steps=study.steps,
+            **study.spending(study.budget),
         )
         curves[name] = {study.budget: results[name]}
         for budget in study.curve:
-            print(f"{name}: {budget:g} {study.unit}")
+            print(f"{name}: {budget:g} {UNITS[study.unit]}")
             curves[name][budget] = compare(
                 config,
                 variants,
                 study.seeds,
                 of_data / f"budget-{budget:g}",
                 jobs,
-                seconds=None if study.seconds is None else budget,
-                steps=None if study.steps is None else round(budget),
+                **study.spending(budget),
                 timed=of_data / "seconds_per_step.json",
             )
         write_table(folder / "results.csv", _csv(curves))
@@ -160,7 +157,7 @@ def _best(errors: dict[str, np.ndarray]) -> str | None:
 
 def markdown(study: Study, results: dict[str, Rows]) -> str:
     """The study's protocol and a table for each data set, in Markdown."""
-    budget = f"{study.budget:,g} {study.unit}"
+    budget = f"{study.budget:,g} {UNITS[study.unit]}"
     rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
     tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
     lines = [
@@ -208,7 +205,7 @@ def curve_tables(study: Study, curves: Curves) -> str:
         if len(of_data) < 2:
             continue
         for field in _fields(of_data[study.budget]):
-            lines += ["", f"{data}, {field}, after so many {study.unit}:", ""]
+            lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}:", ""]
             budgets = sorted(of_data)
             found = {b: cells(of_data[b], list(study.models), field) for b in budgets}
             rows = [
@@ -235,7 +232,7 @@ def plot_errors(study: Study, curves: Curves, path: Path) -> None:
                     point = ErrorPoint(budget, parameters, cell.mean, cell.spread)
                     panel.setdefault(model, []).append(point)
     if panels:
-        errors_against_budget(panels, study.unit, path)
+        errors_against_budget(panels, UNITS[study.unit], path)
 
 
 def latex(study: Study, results: dict[str, Rows]) -> str:

@@ -50,7 +50,9 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
         (("seeds: [0, 1]", "seed: [0]"), "unknown seed, expected"),
         (("steps: 3", "steps: 3\nseconds: 2"), "expected one budget"),
         (("steps: 3", ""), "expected one budget"),
+        (("steps: 3", "steps: 3\nepochs: 1"), "expected one budget"),
         (("steps: 3", "steps: 0"), "`steps` is 0"),
+        (("steps: 3", "epochs: -1"), "`epochs` is -1"),
         (
             ("steps: 3", "steps: 3\ncurve: [2, 3]"),
             "budgets other than 3, each once",
@@ -147,6 +149,27 @@ def test_errors_against_the_budget(study, capsys):
     assert "von_mises, after so many steps:\n\n| model | 1 | 2 | 3 |" in table
     assert f"| LRSA | {line} |" in table
     assert (folder / "errors.png").stat().st_size > 10_000
+
+
+def test_a_budget_of_epochs_is_as_many_steps(study, capsys):
+    study.write_text(study.read_text().replace("steps: 3", "epochs: 2"))
+    assert main(["compare", str(study)]) == 0
+    assert "2 epochs for each training" in capsys.readouterr().out
+    with open("runs/studies/tiny/results.csv") as file:
+        assert {row["steps"] for row in csv.DictReader(file)} == {"6"}  # 12 graphs, 4 a batch
+
+
+def test_published_sizes_take_the_place_of_those_of_the_study(study):
+    published = Study.load(study).published()
+    assert published.name == "tiny-published"
+    assert published.epochs == published.budget == 500
+    for model, mixer in (("LRSA", "lrsa"), ("FLARE", "flare")):
+        config = published.config(*published.data, model)
+        sizes = config.model
+        assert (sizes.mixer, sizes.channels, sizes.depth, sizes.heads) == (mixer, 128, 8, 8)
+        assert config.data.nodes_per_graph is None
+        assert config.optim.method == "adamw"
+        assert config.data.split.train != 12  # that of the store, not the study's
 
 
 def test_a_training_that_diverges_is_kept_and_marked(study, capsys):
