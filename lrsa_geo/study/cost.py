@@ -170,8 +170,11 @@ class _Measuring:
             if isinstance(found, str):
                 self._leave_out(name, nodes, kind, found)
                 continue
-            try:
-                first[name] = found, found.memory(kind), found.flops(kind)
+            try:  # a large graph takes its time: each of these is a run, and a first one
+                flops = found.flops(kind)
+                if self.study.compiled:
+                    found.run(kind)
+                first[name] = found, found.memory(kind), flops
             except RuntimeError as error:
                 self._leave_out(name, nodes, kind, _failed(error))
             found.optimizer.zero_grad()
@@ -197,34 +200,40 @@ class _Measuring:
         sizes = unlike_sizes(self.study.ragged)
         even = [self.study.ragged // len(sizes)] * len(sizes)
         for name in self.study.names():
-            both = [self._first(name, each, "step") for each in (sizes, even)]
-            reasons = [found for found in both if isinstance(found, str)]
-            if reasons:
-                self._leave_out(name, self.study.ragged, "ragged", reasons[0])
-                continue
-            runs = {
-                str(i): _runner(found, "step")
-                for i, found in enumerate(both)
-                if isinstance(found, Workload)
-            }
-            seconds, _ = self._rounds(runs)
-            per_node = sum(even) / sum(sizes)
-            ratios = [per_node * t / e for t, e in zip(seconds["0"], seconds["1"], strict=True)]
-            self.report.ragged.append(RaggedRow(name, sizes, ratios))
-            print(f"{name}, unlike graphs over equal ones: {quartiles(ratios)}", flush=True)
+            runs: dict[str, Callable[[], None]] = {}
+            for i, each in enumerate((sizes, even)):
+                found = self._first(name, each, "step")
+                if isinstance(found, str):
+                    self._leave_out(name, self.study.ragged, "ragged", found)
+                    break
+                runs[str(i)] = _runner(found, "step")
+                try:
+                    found.run("step")
+                except RuntimeError as error:  # memory, or what cannot be compiled
+                    self._leave_out(name, self.study.ragged, "ragged", _failed(error))
+                    break
+            else:
+                self._add_ragged(name, runs, sizes, even)
+
+    def _add_ragged(
+        self, name: str, runs: dict[str, Callable[[], None]], sizes: list[int], even: list[int]
+    ) -> None:
+        seconds, _ = self._rounds(runs)
+        per_node = sum(even) / sum(sizes)
+        ratios = [per_node * t / e for t, e in zip(seconds["0"], seconds["1"], strict=True)]
+        self.report.ragged.append(RaggedRow(name, sizes, ratios))
+        print(f"{name}, unlike graphs over equal ones: {quartiles(ratios)}", flush=True)
 
     def _first(self, name: str, sizes: Sequence[int], kind: Kind) -> Workload | str:
-        """An operator after its first run, which compiles it; or why it is left out."""
+        """An operator, ready to run; or why it is left out."""
         study = self.study
         reason = why_not(name, sizes, study.full_nodes) or self._too_large(name, sum(sizes), kind)
         if reason:
             return reason
         try:
-            work = study.workload(name, sizes)
-            work.run(kind)
-        except RuntimeError as error:  # memory, or what cannot be compiled
+            return study.workload(name, sizes)
+        except RuntimeError as error:  # of memory
             return _failed(error)
-        return work
 
     def _too_large(self, name: str, nodes: int, kind: Kind) -> str:
         """Why a graph does not fit in memory, by a straight line through two smaller ones."""
