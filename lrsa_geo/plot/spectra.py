@@ -91,7 +91,9 @@ def errors_in_precision(
         of_sums.loglog(nodes[finite], deviations[finite], line, color=colors[precision])
         lost = np.isinf(deviations)
         of_sums.loglog(nodes[lost], np.full(lost.sum(), top), "x", color=colors[precision])
-    of_sums.set(xlabel="nodes of a graph", ylabel="latents' deviation from float64 (x: not finite)")
+    of_sums.set(
+        xlabel="nodes of a graph", ylabel="latents' deviation from float64\n(x: not finite)"
+    )
     for axes in (of_errors, of_gradients, of_sums):
         axes.grid(True, which="major", alpha=0.3)
     handles = [Line2D([], [], marker="o", color=color) for color in colors.values()]

@@ -18,6 +18,8 @@ from lrsa_geo.study.tables import made_with, markdown_rows, spread, write_table
 
 REFERENCE = "full"
 """The mixer that knows no rank, against which the others are held."""
+SIZES = {"num_latents": "M", "modes": "modes"}
+"""Arguments of mixers that bound their rank, and how a table calls them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class DecayStudy:
         rates: of the decay, from fast to slow.
         law: of the decay.
         mixers: names of ``MIXERS``.
-        latents: M of the mixers that have it.
+        latents: M of the mixers that have it; modes of those that have these.
         seeds: of weights and inputs.
         channels, heads, depth: of every model.
         training: steps, batch and learning rate; its seed is not read.
@@ -82,12 +84,13 @@ class DecayStudy:
             PeriodicKernel(rate, self.law)
 
     def models(self) -> dict[str, tuple[str, int]]:
-        """Name in tables -> mixer and number of latents."""
+        """Name in tables -> mixer and number of latents, or of modes."""
         models = {}
         for mixer in self.mixers:
-            has_latents = "num_latents" in inspect.signature(MIXERS[mixer]).parameters
-            for latents in self.latents if has_latents else self.latents[:1]:
-                models[f"{mixer}, M = {latents}" if has_latents else mixer] = (mixer, latents)
+            arguments = inspect.signature(MIXERS[mixer]).parameters
+            size = next((shown for name, shown in SIZES.items() if name in arguments), None)
+            for number in self.latents if size else self.latents[:1]:
+                models[f"{mixer}, {size} = {number}" if size else mixer] = (mixer, number)
         return models
 
     def run(self) -> list[DecayRow]:
@@ -121,7 +124,11 @@ class DecayStudy:
 def line_model(
     mixer: str, latents: int, seed: int, channels: int = 32, heads: int = 4, depth: int = 1
 ) -> GeometryOperator:
-    """A small model for a :class:`PeriodicKernel`, with weights that the seed fixes."""
+    """A small model for a :class:`PeriodicKernel`, with weights that the seed fixes.
+
+    Layers of waves, which need the number of points, have ``latents`` modes.
+    """
+    options = {"grid": [PeriodicKernel.nodes], "modes": latents} if mixer == "spectral" else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GeometryOperator(
@@ -133,6 +140,7 @@ def line_model(
             depth=depth,
             num_latents=latents,
             mixer=mixer,
+            mixer_options=options,
             fourier_octaves=4,
         )
 

@@ -82,6 +82,25 @@ def test_kernels_that_have_no_such_spectrum_are_refused(change, message):
         PeriodicKernel(**{"rate": 1.0, **change})
 
 
+def test_waves_have_as_many_modes_as_others_have_latents():
+    """With all of the kernel's twelve modes a layer of waves learns what no rank of softmax has."""
+    study = DecayStudy(mixers=("spectral", "lrsa", "linear"), latents=(4, 13))
+    assert [*study.models()] == [
+        "spectral, modes = 4",
+        "spectral, modes = 13",
+        "lrsa, M = 4",
+        "lrsa, M = 13",
+        "linear",
+    ]
+    kernel, training = PeriodicKernel(0.0), LineTraining(steps=60)
+    errors = {}
+    for name, modes in (("spectral", 4), ("spectral", 13), ("lrsa", 13)):
+        model = line_model(name, modes, seed=0)
+        training.fit(model, kernel)
+        errors[name, modes] = training.test(model, kernel)
+    assert errors["spectral", 13] < 0.5 * min(errors["spectral", 4], errors["lrsa", 13])
+
+
 def test_a_training_repeats_itself_and_learns():
     kernel, training = PeriodicKernel(1.0), LineTraining(steps=40)
     models = [line_model("lrsa", 8, seed=0) for _ in range(2)]
