@@ -160,6 +160,9 @@ class CostReport:
         for kind, title in KINDS.items():
             of_kind = [row for row in self.rows if row.kind == kind]
             if of_kind:
+                if len({row.nodes for row in of_kind}) > 1:
+                    lines += ["", f"{title}; time (memory) over LRSA's by nodes:", ""]
+                    lines += _overview(of_kind)
                 lines += ["", f"{title}:", "", *_table(of_kind)]
         if self.ragged:
             sizes = ", ".join(f"{size:,}" for size in self.ragged[0].sizes)
@@ -184,6 +187,25 @@ def quartiles(values: Sequence[float]) -> str:
     """Median (first to third quartile)."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _overview(rows: Sequence[CostRow]) -> list[str]:
+    """A line for each operator, a column for each size; LRSA's own figures are absolute."""
+    sizes = sorted({row.nodes for row in rows})
+    found = {(row.name, row.nodes): row for row in rows}
+    lines = []
+    for name in dict.fromkeys(row.name for row in rows):
+        line = [name]
+        for size in sizes:
+            row, base = found.get((name, size)), found.get(("lrsa", size))
+            if row is None:
+                line.append("")
+            elif row is base or base is None:
+                line.append(f"{_time(np.median(row.seconds))} ({_memory(row.memory)})")
+            else:
+                line.append(f"{np.median(row.ratios):.2f} ({row.memory / base.memory:.2f})")
+        lines.append(line)
+    return markdown_rows(["operator", *(f"{size:,}" for size in sizes)], lines)
 
 
 def _table(rows: Sequence[CostRow]) -> list[str]:

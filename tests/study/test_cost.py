@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import median
 
 import pytest
 import torch
@@ -126,6 +127,14 @@ def test_the_command_leaves_tables_figures_and_a_picture(tmp_path, capsys):
         assert min(row["seconds"]) > 0
         assert row["memory"] > 4 * row["parameters"]
         assert f"| {row['nodes']:,} | {row['name']} | {row['parameters']:,} |" in text
+    for kind in ("step", "forward"):
+        of = {(row["name"], row["nodes"]): row for row in found["rows"] if row["kind"] == kind}
+        cells = [
+            f"{median(of[names[1], n]['ratios']):.2f}"
+            f" ({of[names[1], n]['memory'] / of['lrsa', n]['memory']:.2f})"
+            for n in found["settings"]["nodes"]
+        ]
+        assert f"| {names[1]} | {' | '.join(cells)} |" in text
     assert {r["name"] for r in found["ragged"]} == {*names} - {"spectral"}
     assert [(o["name"], o["kind"]) for o in found["left_out"]] == [("spectral", "ragged")]
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
