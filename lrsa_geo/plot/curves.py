@@ -22,11 +22,16 @@ def loss_curves(rows: list[dict[str, float]], path: str | Path) -> None:
     """Training loss and validation errors over the epochs, on a logarithmic axis."""
     figure = Figure(layout="constrained", figsize=(6, 4))
     axes = figure.subplots()
-    epochs = [row["epoch"] for row in rows]
-    names = [name for name in rows[-1] if name not in ("epoch", "seconds")]
+    names = dict.fromkeys(name for row in rows for name in row)
     for name in names:
+        if name in ("epoch", "seconds"):
+            continue
         label = {"loss": "training, all fields"}.get(name, name.replace("val_", "validation, "))
-        axes.semilogy(epochs, [row.get(name, np.nan) for row in rows], label=label)
+        known = [row for row in rows if name in row]  # not every epoch looks at validation graphs
+        style = "-" if len(known) == len(rows) else ".-"
+        axes.semilogy(
+            [row["epoch"] for row in known], [row[name] for row in known], style, label=label
+        )
     axes.set(xlabel="epoch", ylabel="relative L2")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()

@@ -223,7 +223,7 @@ class SurrogateModule(lightning.LightningModule):
 
 
 class History(lightning.Callback):
-    """One row of figures per epoch, in a CSV file.
+    """One row of figures per epoch, in a CSV file; errors on the validation graphs where they ran.
 
     The rows are part of the checkpoint, so a resumed run continues those of the run that was
     killed. ``seconds`` adds up over both.
@@ -236,6 +236,7 @@ class History(lightning.Callback):
         self.path = path
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
+        self._validated = False
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -243,11 +244,22 @@ class History(lightning.Callback):
         """Start the clock."""
         self._started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0)
 
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Remember that there are new errors; Lightning keeps showing those of epochs before."""
+        self._validated = True
+
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Note the epoch's figures."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if self._validated or not name.startswith("val_")
+        }
+        self._validated = False
         seconds = round(time.monotonic() - self._started, 1)
         self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **figures})
         if trainer.is_global_zero:

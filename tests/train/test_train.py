@@ -85,6 +85,16 @@ def test_a_run_learns_and_leaves_everything_behind(run, cells):
     assert metrics["peak_memory_mib"]["process"] > 0
 
 
+def test_epochs_without_validation_have_no_validation_error(cells_file, tmp_path):
+    config = small_config(cells_file, max_epochs=4)
+    config.trainer.check_val_every_n_epoch = 2
+    train(config, tmp_path / "run")
+    with open(tmp_path / "run" / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["val_von_mises"]) for row in rows] == [False, True, False, True]
+    assert (tmp_path / "run" / "pictures" / "loss.png").stat().st_size > 10_000
+
+
 def test_test_errors_are_those_of_the_saved_model(run, cells):
     metrics = json.loads((run / "metrics.json").read_text())
     surrogate, data = load_surrogate(run), cells[metrics["test_graphs"][2]]
