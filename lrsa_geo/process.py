@@ -25,7 +25,8 @@ def keep_freed_memory() -> None:
 
     By default it hands every large block back to the kernel, which clears it page by page when it
     is asked for again. Solvers, whose arrays of some megabytes come and go in every iteration,
-    spend a fifth of their time on that. It holds for the whole process.
+    spend a fifth of their time on that, training steps on a CPU 5 to 15 % with 4,000 nodes and
+    more. It holds for the whole process.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lrsa_geo.nn import OperatorConfig
+from lrsa_geo.process import keep_freed_memory
 from lrsa_geo.study.contenders import CONTENDERS, why_not
 from lrsa_geo.study.cost_report import CostReport, CostRow, LeftOut, RaggedRow, quartiles
 from lrsa_geo.study.workload import (
@@ -143,6 +144,7 @@ def run_cost(study: CostStudy, folder: Path) -> str:
     Returns:
         The text of ``benchmark.md``.
     """
+    keep_freed_memory()  # as trainings do
     report = CostReport(asdict(study), study.device)
     measuring = _Measuring(study, report)
     kinds: list[Kind] = ["step", "forward"] if study.forward else ["step"]

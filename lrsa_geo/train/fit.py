@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lrsa_geo.files import disk_is_full
+from lrsa_geo.process import keep_freed_memory
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
 from lrsa_geo.train.compiled import Compiled, check_compiler
@@ -64,6 +65,7 @@ def train(
         Interrupted: Ctrl-C; the message says what was kept.
     """
     check_config(config)
+    keep_freed_memory()
     place: str | Path = config.name if folder is None else folder
     with _without_chatter():
         training = _Training(config, place, resume)
