@@ -23,6 +23,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.data import open_store
 from lrsa_geo.simulate import recipe_class
+from lrsa_geo.simulate.make import provenance
 from lrsa_geo.train import Surrogate, load_config, load_surrogate, predict, relative_l2
 
 
@@ -53,8 +54,9 @@ def alike(one: Data, other: Data) -> bool:
     first, second = (torch.stack([g.pos.amin(0), g.pos.amax(0)]) for g in (one, other))
     far = float((first[1] - first[0]).max())
     same = abs(sizes[1] / sizes[0] - 1) < 0.02 and torch.allclose(first, second, atol=0.02 * far)
-    if one.get("cond") is not None:
-        same = same and torch.allclose(one.cond, other.cond, rtol=0.02)
+    for array in ("cond", "group"):
+        if one.get(array) is not None:
+            same = same and torch.allclose(one[array].float(), other[array].float(), rtol=0.02)
     return same
 
 
@@ -69,10 +71,14 @@ def errors_of(surrogate: Surrogate, data: Data) -> np.ndarray:
 def lines_of(run: Path, factor: float, graphs: int) -> list[str]:
     """The table's lines for a run."""
     config, surrogate = load_config(run / "config.yaml"), load_surrogate(run)
-    if config.data.recipe is None:
-        raise SystemExit(f"{run}: its store was not made by a recipe of the library")
+    if config.data.recipe is None or surrogate.signature.stepping is not None:
+        raise SystemExit(f"{run}: its store is no set of steady graphs that the library made")
     store = open_store(config.data.path)
-    recipe = finer(recipe_class(config.data.recipe)(), factor)
+    recipe = recipe_class(config.data.recipe)()
+    made, usual = store.provenance["recipe"], json.loads(json.dumps(provenance(recipe)["recipe"]))
+    if changed := sorted(k for k in usual if k != "samples" and made.get(k) != usual[k]):
+        raise SystemExit(f"{config.data.path}: made with another {', '.join(changed)}")
+    recipe = finer(recipe, factor)
     numbers = json.loads((run / "metrics.json").read_text())["test_graphs"][:graphs]
     errors, nodes = [], []
     for number in numbers:

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from lrsa_geo import plot
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, boundary_facets
-from lrsa_geo.plot import curves, solids
+from lrsa_geo.plot import ErrorPoint, curves, errors_against_budget, solids
 from lrsa_geo.plot import fields as plot_fields
 
 TETRAHEDRA = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
@@ -184,3 +184,19 @@ def test_comparisons_sheets_and_histograms_of_solids(
     plot.error_against_distance(lines, "u", tmp_path / "distance.png")
     for name in ("compare", "sheet", "histograms", "last", "states", "distance"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_errors_against_parameters_are_those_of_the_largest_budget(tmp_path, monkeypatch):
+    """A model that diverged there has none."""
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, path: figures.append(figure))
+    models = {
+        "whole": [ErrorPoint(10, 2000, 0.5, 0.1), ErrorPoint(20, 2000, 0.4, 0.1)],
+        "diverged": [ErrorPoint(10, 3000, 0.3, 0.1)],
+    }
+    errors_against_budget({"set: field": models}, "steps", tmp_path / "errors.png")
+    of_budget, of_size = figures[0].axes
+    assert [text.get_text() for text in of_budget.get_xticklabels()] == ["10", "20"]
+    drawn = [container.lines[0].get_xydata().tolist() for container in of_size.containers]
+    assert drawn == [[[2.0, 0.4]]]
+    assert len(of_budget.containers) == 2

@@ -138,7 +138,7 @@ def errors_against_budget(
 
     Args:
         panels: of each row of the picture, the points of each model, in the order of the budgets;
-            against the parameters stands the last one.
+            against the parameters stand those of the largest one.
         unit: of the budgets.
         path: PNG file.
     """
@@ -154,12 +154,14 @@ def errors_against_budget(
         for name, points in models.items():
             errors, spreads = [p.error for p in points], [p.spread for p in points]
             of_budget.errorbar([p.budget for p in points], errors, spreads, **styles[name])
-            last = points[-1]
-            of_size.errorbar([last.parameters / 1e3], [last.error], [last.spread], **styles[name])
         of_budget.set(xlabel=unit, ylabel="error", title=title.replace("_", " "), xscale="log")
         of_budget.xaxis.set_minor_locator(NullLocator())
         budgets = sorted({point.budget for points in models.values() for point in points})
         of_budget.set_xticks(budgets, labels=[f"{budget:g}" for budget in budgets])
+        for name, points in models.items():
+            for last in (point for point in points if point.budget == budgets[-1]):
+                size = last.parameters / 1e3
+                of_size.errorbar([size], [last.error], [last.spread], **styles[name])
         of_size.set(xlabel="thousand parameters", title=f"after {budgets[-1]:g} {unit}")
         for axes in (of_budget, of_size):
             axes.set_yscale("log")

@@ -84,12 +84,6 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
     return [float(s) for s in np.min(seconds, axis=0).mean(axis=1)]
 
 
-def steps_per_epoch(config: TrainConfig) -> int:
-    """Optimiser steps of a pass over the training graphs."""
-    loader = assemble(config, prepare_store(config.data)).loaders.train_dataloader()
-    return -(-len(loader) // config.trainer.accumulate_grad_batches)
-
-
 def _seconds_of_step(
     module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch
 ) -> float:
@@ -130,7 +124,8 @@ def compare(
 
     Returns:
         A row for each run: ``variant``, ``seed``, ``learning_rate``, ``steps``, ``folder`` and
-        ``report``, the contents of its ``metrics.json``, or ``{"diverged": why}``.
+        ``report``, the contents of its ``metrics.json``, or ``{"diverged": why}``; the steps of
+        epochs that diverged are None.
 
     Raises:
         FileExistsError: a run's folder holds one with other settings.
@@ -144,17 +139,15 @@ def compare(
     if seconds is not None:
         to.mkdir(parents=True, exist_ok=True)
         each = _steps(changed, seconds, timed or to / "seconds_per_step.json")
-    elif epochs is not None:
-        each = {name: epochs * steps_per_epoch(of_one) for name, of_one in changed.items()}
     else:
-        each = dict.fromkeys(changed, steps or 0)
+        each = dict.fromkeys(changed, -1 if steps is None else steps)
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.
         run = copy.deepcopy(of_variant)
         run.seed = seed
-        run.trainer.max_epochs, run.trainer.max_steps = -1, each[name]
-        run.trainer.check_val_every_n_epoch = each[name] + 1  # never
+        run.trainer.max_epochs, run.trainer.max_steps = epochs or -1, each[name]
+        run.trainer.check_val_every_n_epoch = (epochs or each[name]) + 1  # never
         run.trainer.enable_progress_bar = False
         runs.append((run, to / f"{name.replace(' ', '-')}-{seed}"))
         rows.append(
@@ -162,12 +155,13 @@ def compare(
                 "variant": name,
                 "seed": seed,
                 "learning_rate": run.optim.lr,
-                "steps": each[name],
+                "steps": None if epochs else each[name],
                 "folder": runs[-1][1],
             }
         )
     for row, report in zip(rows, _reports(runs, jobs), strict=True):
         row["report"] = report
+        row["steps"] = row["steps"] or report.get("steps")  # as many as the epochs have
         errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report.get("test", {}).items())
         print(
             f"{row['variant']}, seed {row['seed']}, learning rate {row['learning_rate']:g},"

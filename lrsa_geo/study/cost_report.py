@@ -161,7 +161,11 @@ class CostReport:
             of_kind = [row for row in self.rows if row.kind == kind]
             if of_kind:
                 if len({row.nodes for row in of_kind}) > 1:
-                    lines += ["", f"{title}; time (memory) over LRSA's by nodes:", ""]
+                    lines += [
+                        "",
+                        f"{title}; time (memory) over LRSA's, by nodes:",
+                        "",
+                    ]
                     lines += _overview(of_kind)
                 lines += ["", f"{title}:", "", *_table(of_kind)]
         if self.ragged:
@@ -190,7 +194,10 @@ def quartiles(values: Sequence[float]) -> str:
 
 
 def _overview(rows: Sequence[CostRow]) -> list[str]:
-    """A line for each operator, a column for each size; LRSA's own figures are absolute."""
+    """A line for each operator, a column for each size; LRSA's own figures are absolute.
+
+    So are those of a size at which LRSA was left out.
+    """
     sizes = sorted({row.nodes for row in rows})
     found = {(row.name, row.nodes): row for row in rows}
     lines = []

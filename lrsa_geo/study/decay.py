@@ -29,7 +29,8 @@ class DecayRow:
     Attributes:
         rate: of the decay, see :class:`PeriodicKernel`.
         rank: effective rank of the operator at 99 % of its norm.
-        model: "lrsa, M = 8", or the name alone of a mixer without a number of latents.
+        model: "lrsa, M = 8", "spectral, modes = 8" (cosines and sines, so a rank of 15), or the
+            name alone of a mixer that has neither.
         seed: of weights and inputs.
         parameters: of the model.
         error: relative L2 on inputs that were not trained on.
@@ -77,6 +78,11 @@ class DecayStudy:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         check_mixers(self.mixers)
+        if "spectral" in self.mixers and max(self.latents, default=0) > PeriodicKernel.nodes // 2:
+            raise ValueError(
+                f"`latents` is {[*self.latents]}: layers of waves have at most"
+                f" {PeriodicKernel.nodes // 2} modes on {PeriodicKernel.nodes} nodes"
+            )
         for name in ("rates", "latents", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` is empty")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ UNITS = {"seconds": "processor seconds", "steps": "steps", "epochs": "epochs"}
 EPOCHS_PUBLISHED = 500
 PUBLISHED: dict[str, Any] = {
     "data.nodes_per_graph": None,
+    "data.augment": [],
     "model.channels": 128,
     "model.depth": 8,
     "model.heads": 8,
@@ -30,7 +32,8 @@ PUBLISHED: dict[str, Any] = {
     "optim.weight_decay": 1e-5,
 }
 """What the tables of LRSA (arXiv 2604.03582) and Transolver (arXiv 2402.02366) were made with, as
-far as one setting serves all of their data sets."""
+far as one setting serves all of their data sets: batch size and feed-forward ratio are those of a
+data set's configuration."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Study:
         steps: optimiser steps of each training, in place of seconds.
         epochs: passes over the training graphs, in place of either.
         curve: other budgets, in the same unit, for which all is trained too, each with a schedule
-            of its own: the error against the budget.
+            of its own: the error against the budget. The learning rates are those that were tuned
+            for the first budget.
         learning_rates: of which each model gets the best on the validation graphs; empty for those
             of the configurations.
         tuning: share of the budget that each learning rate is tried with.
@@ -82,6 +86,8 @@ class Study:
             value = getattr(self, what)
             if value is not None and not value > 0:
                 raise ValueError(f"{self.file}: `{what}` is {value}, expected more than 0")
+        if self.unit != "seconds" and any(b != int(b) for b in (self.budget, *self.curve)):
+            raise ValueError(f"{self.file}: `{self.unit}` and `curve` are whole numbers")
         if any(not budget > 0 for budget in self.curve):
             raise ValueError(f"{self.file}: `curve` is {[*self.curve]}, expected more than 0")
         if len({*self.curve, self.budget}) <= len(self.curve):
@@ -157,19 +163,26 @@ class Study:
 
     def spending(self, budget: float) -> dict[str, Any]:
         """A budget of this unit as an argument of :func:`compare` and :func:`tune`."""
-        return {self.unit: budget if self.unit == "seconds" else max(1, round(budget))}
+        return {self.unit: budget if self.unit == "seconds" else max(1, int(budget))}
 
     def published(self) -> Study:
         """The same models and data sets at the sizes of the published tables.
 
-        The data sets are those of their own configurations, whatever the study changes in them, and
-        the learning rate is not tuned: the networks, the optimiser and the 500 passes over the data
-        are :data:`PUBLISHED`.
+        :data:`PUBLISHED` replaces what the study says of a data set: sizes, optimiser, no
+        augmentation, and all of its graphs and nodes; :data:`EPOCHS_PUBLISHED` is the budget. The
+        learning rate is not tuned. What makes the models different stays.
+
+        Raises:
+            ValueError: a configuration that comes of it makes no sense.
         """
-        return replace(
+        smaller = ("data.split", "data.split_file", "data.samples")
+        study = replace(
             self,
             name=f"{self.name}-published",
-            data=dict.fromkeys(self.data, PUBLISHED),
+            data={
+                name: {key: v for key, v in changes.items() if key not in smaller} | PUBLISHED
+                for name, changes in self.data.items()
+            },
             seconds=None,
             steps=None,
             epochs=EPOCHS_PUBLISHED,
@@ -177,6 +190,9 @@ class Study:
             learning_rates=(),
             quick=False,
         )
+        for name, model in product(study.data, study.models):
+            study.config(name, model)
+        return study
 
     def config(self, data: str, model: str | None = None) -> TrainConfig:
         """The configuration of a data set, with a model if one is named.

@@ -10,6 +10,7 @@ import numpy as np
 
 from lrsa_geo.data import open_store
 from lrsa_geo.mesh import DistanceToBoundary, column_slices
+from lrsa_geo.study.tables import shown
 from lrsa_geo.train import load_config, load_surrogate, predict
 
 
@@ -27,7 +28,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         reports = [row["report"] for row in rows if row["variant"] == name]
         first = next(row for row in rows if row["variant"] == name)
         cells = [name, f"{reports[0]['parameters']:,}"]
-        cells += [f"{first['learning_rate']:g}", f"{first['steps']:,}"]
+        cells += [f"{first['learning_rate']:g}", shown(first["steps"])]
         for of in fields:
             for kind in ("relative_l2", "surface_relative_l2"):
                 cells.append(_spread([r["fields"][of][kind]["value"] for r in reports]))

@@ -13,7 +13,7 @@ from lrsa_geo.plot import ErrorPoint, errors_against_budget
 from lrsa_geo.study.compare import compare, tune
 from lrsa_geo.study.plan import UNITS, Study
 from lrsa_geo.study.statistics import holm, paired
-from lrsa_geo.study.tables import made_with, markdown_rows, write_table
+from lrsa_geo.study.tables import made_with, markdown_rows, shown, write_table
 
 SIGNIFICANT = 0.05
 BASELINES = {
@@ -92,12 +92,12 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
         )
         curves[name] = {study.budget: results[name]}
         for budget in study.curve:
-            print(f"{name}: {budget:g} {UNITS[study.unit]}")
+            print(f"{name}: {shown(budget)} {UNITS[study.unit]}")
             curves[name][budget] = compare(
                 config,
                 variants,
                 study.seeds,
-                of_data / f"budget-{budget:g}",
+                of_data / f"budget-{shown(budget).replace(',', '')}",
                 jobs,
                 **study.spending(budget),
                 timed=of_data / "seconds_per_step.json",
@@ -157,7 +157,7 @@ def _best(errors: dict[str, np.ndarray]) -> str | None:
 
 def markdown(study: Study, results: dict[str, Rows]) -> str:
     """The study's protocol and a table for each data set, in Markdown."""
-    budget = f"{study.budget:,g} {UNITS[study.unit]}"
+    budget = f"{shown(study.budget)} {UNITS[study.unit]}"
     rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
     tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
     lines = [
@@ -184,7 +184,7 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
             first = next(row for row in rows if row["variant"] == model)
             parameters = first["report"].get("parameters")
             line = [model, f"{parameters:,}" if parameters else ""]
-            line += [f"{first['steps']:,}", f"{first['learning_rate']:g}"]
+            line += [shown(first["steps"]), f"{first['learning_rate']:g}"]
             for field in fields:
                 line += _shown(columns[field].get(model))
             lines.append("| " + " | ".join(line) + " |")
@@ -205,14 +205,17 @@ def curve_tables(study: Study, curves: Curves) -> str:
         if len(of_data) < 2:
             continue
         for field in _fields(of_data[study.budget]):
-            lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}:", ""]
+            rates = f", learning rates tuned for {shown(study.budget)}"
+            lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}"]
+            lines[-1] += f"{rates if study.learning_rates else ''}:"
+            lines.append("")
             budgets = sorted(of_data)
             found = {b: cells(of_data[b], list(study.models), field) for b in budgets}
             rows = [
                 [model, *(_shown(found[budget].get(model))[0] for budget in budgets)]
                 for model in study.models
             ]
-            lines += markdown_rows(["model", *(f"{budget:g}" for budget in budgets)], rows)
+            lines += markdown_rows(["model", *map(shown, budgets)], rows)
     return "\n".join([*lines, ""]) if lines else ""
 
 
@@ -294,7 +297,13 @@ def _csv(curves: Curves) -> Iterable[list[Any]]:
     for data, of_data in curves.items():
         for budget, row in ((b, row) for b, rows in of_data.items() for row in rows):
             report = row["report"]
-            start = [data, f"{budget:g}", row["variant"], row["seed"], row["learning_rate"]]
+            start = [
+                data,
+                shown(budget).replace(",", ""),
+                row["variant"],
+                row["seed"],
+                row["learning_rate"],
+            ]
             start.append(row["steps"])
             if "diverged" in report:
                 yield [*start, "", "", "", "", "", "", report["diverged"], row["folder"]]

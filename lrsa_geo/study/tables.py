@@ -39,6 +39,13 @@ def spread(errors: Sequence[float] | np.ndarray) -> str:
     return f"{np.mean(errors):.4f} ± {np.std(errors, ddof=1):.4f}"
 
 
+def shown(number: float | None) -> str:
+    """A count or a budget with all its digits; nothing of None."""
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if number == int(number) else f"{number:,}"
+
+
 def made_with() -> str:
     """Versions, processor and date, in a sentence."""
     return (

@@ -57,7 +57,6 @@ class Workload:
         ptr = torch.tensor([0, *sizes]).cumsum(0)
         self.layout = GraphLayout.of(self.pos.cpu(), ptr=ptr).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=True)
-        self._has_run = False
 
     @property
     def parameters(self) -> int:
@@ -70,7 +69,6 @@ class Workload:
             self.step()
         else:
             self.forward()
-        self._has_run = True
 
     def step(self) -> None:
         """Forward, backward, optimiser."""
@@ -109,8 +107,8 @@ class Workload:
 
         In a forward pass neither gradients nor optimiser count.
         """
-        if not self._has_run:
-            self.run(kind)  # the optimiser has its state from the first step on
+        if kind == "step" and not self.optimizer.state:
+            self.step()  # the optimiser has its state from the first step on
         self.optimizer.zero_grad()
         held = [self.x, self.pos, *self.model.parameters(), *self.model.buffers()]
         if kind == "step":

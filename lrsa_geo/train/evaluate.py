@@ -86,6 +86,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         before = json.loads(run.metrics.read_text())
         report["seconds"] = before["seconds"] | {"test": report["seconds"]["test"]}
         report["peak_memory_mib"] = before["peak_memory_mib"]
+        report |= {"steps": before["steps"]} if "steps" in before else {}
     if run.has_model():
         run.finish(report)
     else:

@@ -93,7 +93,11 @@ class _Training:
         self.resume = resume
         self.run: Run | None = None
         self.history = History()
-        self.checkpoint = ModelCheckpoint(filename="last", enable_version_counter=False)
+        self.checkpoint = ModelCheckpoint(
+            filename="last",
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,  # also where no validation graph is looked at
+        )
         self.trainer = _trainer(config, [self.history, self.checkpoint])
         self.processes = Processes(self.trainer)
         if self.processes.first:
@@ -165,6 +169,7 @@ class _Training:
         report = evaluate(run.path)
         seconds = self.seconds | report["seconds"]
         report["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
+        report["steps"] = self.trainer.global_step
         run.finish(report)
         return report | {"folder": str(run.path)}
 

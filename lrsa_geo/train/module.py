@@ -30,8 +30,9 @@ class NonFiniteLossError(RuntimeError):
 class _LossCheck:
     """Looks whether losses are finite, each when the next one is there.
 
-    By then a GPU has worked it out, and nothing waits for it: an event tells when its copy on the
-    CPU is complete.
+    By then a GPU has the work of the next step, and does not idle while the host waits for the
+    loss: an event tells when its copy on the CPU is complete. The optimiser has made its step with
+    the gradients of that loss, so that after an error the weights are lost.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class _LossCheck:
         """
         self.last()
         copied = None
-        value = loss.detach().to("cpu", non_blocking=True)
+        value = loss.detach().to("cpu", non_blocking=loss.is_cuda)
         if loss.is_cuda:
             copied = torch.cuda.Event()
             copied.record()
@@ -63,12 +64,12 @@ class _LossCheck:
         self._waiting = None
         if copied is not None:
             copied.synchronize()
-        loss = float(value.numpy())
+        loss = float(value.numpy())  # on the CPU by now: no look at the device
         if not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss is {loss} in epoch {epoch}, batch {batch_index}, graphs"
-                f" {graphs.tolist()} of the store; look for NaN with `lrsa-geo data check`, or"
-                " lower optim.lr"
+                f" {graphs.tolist()} of the store (or those of another process); look for NaN with"
+                " `lrsa-geo data check`, or lower optim.lr"
             )
 
 
@@ -104,13 +105,13 @@ class SurrogateModule(lightning.LightningModule):
                 is looked at where that ends, and before anything is saved.
         """
         loss = self.loss(batch)
-        self._check.next(loss, self.current_epoch, batch_index, batch.graph)
-        share, graphs = self._share(batch)
+        share, graphs, of_all = self._share(batch, loss)
+        self._check.next(of_all, self.current_epoch, batch_index, batch.graph)
         self._log("loss", loss * share, graphs, prog_bar=True)
         return loss * share
 
-    def _share(self, batch: Batch) -> tuple[Tensor | float, Tensor | int]:
-        """What a batch counts for among those of all processes, and how many graphs these have.
+    def _share(self, batch: Batch, loss: Tensor) -> tuple[Tensor | float, Tensor | int, Tensor]:
+        """What a batch counts for among those of all processes, and the sums of graphs and losses.
 
         Processes average their gradients, and sum_r (W_r / sum_s W_s) l_r is the loss of all their
         batches in one, l_r and W_r being loss and weight of each: so l_r is multiplied by W_r over
@@ -118,12 +119,16 @@ class SurrogateModule(lightning.LightningModule):
         """
         processes = self.trainer.world_size
         if processes == 1:
-            return 1.0, batch.num_graphs
+            return 1.0, batch.num_graphs, loss
         weight = self.objective.weight(batch)
-        both = torch.stack([weight, weight.new_tensor(batch.num_graphs)])
-        total, graphs = self.trainer.strategy.reduce(both, reduce_op="sum")
+        parts = [weight, weight.new_full((), batch.num_graphs), loss.detach().to(weight.dtype)]
+        total, graphs, losses = self.trainer.strategy.reduce(torch.stack(parts), reduce_op="sum")
         smallest = torch.finfo(total.dtype).tiny
-        return processes * weight / total.clamp(min=smallest), graphs
+        return processes * weight / total.clamp(min=smallest), graphs, losses
+
+    def on_fit_start(self) -> None:
+        """Forget a loss of a training that was interrupted."""
+        self._check = _LossCheck()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         """Look at the last loss of an epoch."""

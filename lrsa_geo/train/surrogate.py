@@ -292,8 +292,8 @@ class Surrogate(nn.Module):
             return pos
         if data.batch is None:
             return pos - pos.mean(0) if len(pos) else pos
-        centre = scatter(pos, data.batch, 0, dim_size=data.num_graphs, reduce="mean")
-        return pos - centre[data.batch]
+        graphs = data.num_graphs if isinstance(data, Batch) else None
+        return pos - scatter(pos, data.batch, 0, dim_size=graphs, reduce="mean")[data.batch]
 
     def about(self) -> dict[str, Any]:
         """Configuration and signature, in plain types: with the weights, all that there is."""
@@ -341,7 +341,7 @@ class Surrogate(nn.Module):
         return cls.of(about, weights)
 
 
-def layout_of(data: Data | Batch, config: ModelConfig, num_markers: int = 0) -> GraphLayout:
+def layout_of(data: Data | Batch, config: ModelConfig, num_markers: int) -> GraphLayout:
     """What the layers of a surrogate with these sizes need to know of a batch, worked out once.
 
     Args:

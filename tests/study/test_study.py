@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lrsa_geo.cli import main
+from lrsa_geo.files import shipped_datasets
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
@@ -57,6 +58,7 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
             ("steps: 3", "steps: 3\ncurve: [2, 3]"),
             "budgets other than 3, each once",
         ),
+        (("steps: 3", "steps: 3\ncurve: [2.6]"), "`curve` are whole numbers"),
         (("steps: 3", "steps: 3\ncurve: [0]"), "`curve` is .0., expected more than 0"),
         (("seeds: [0, 1]", "seeds: [1, 1]"), "`seeds` holds one twice"),
         (("seeds: [0, 1]", "seeds: []"), "`seeds` is empty"),
@@ -170,6 +172,16 @@ def test_published_sizes_take_the_place_of_those_of_the_study(study):
         assert config.data.nodes_per_graph is None
         assert config.optim.method == "adamw"
         assert config.data.split.train != 12  # that of the store, not the study's
+
+
+def test_published_sizes_leave_what_makes_models_different():
+    """Whole meshes and drawn nodes, message passing or none: as of the study, not of the set."""
+    file = shipped_datasets() / "studies" / "drawn.yaml"
+    published = Study.load(file).published()
+    found = [published.config("bracket3d", model) for model in published.models]
+    assert [config.model.local for config in found] == [None, None, "MeshConv", "MeshConv"]
+    assert [config.data.nodes_per_graph for config in found] == [None, 512, None, 512]
+    assert all(config.data.augment == [] for config in found)
 
 
 def test_a_training_that_diverges_is_kept_and_marked(study, capsys):

@@ -128,7 +128,7 @@ def test_patches_that_are_drawn_while_reading_are_those_drawn_from_memory(store)
 def test_layouts_of_patches_are_those_of_surrogates(store: MeshStore) -> None:
     config = ModelConfig(depth=1, local="MeshConv", **SMALL)
     part = RandomPatches(30, 10, hops=1)(with_edges(store[3]))
-    layout = layout_of(Batch.from_data_list([part]), config)
+    layout = layout_of(Batch.from_data_list([part]), config, num_markers=0)
     assert torch.equal(layout.nodes.measure == 0, part.halo)
     assert layout.edges is not None
     assert layout.edges.edge_index.shape == part.edge_index.shape  # the halo sends, too

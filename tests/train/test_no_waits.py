@@ -2,7 +2,8 @@
 
 On a GPU such a look holds back the calls that follow, and the device idles until they arrive. What
 depends on values is in the layout of a batch, which the loader makes on the CPU. Without a GPU the
-operations are watched whose result, or its shape, the host would have to know.
+operations are watched whose result, or its shape, the host would have to know. Series, an average
+of the weights and the loss `relative_l2_gradient` still look at values; they are not here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lrsa_geo.train.config import OptimConfig
 aten = torch.ops.aten
 LOOKS = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten.is_nonzero}
 LOOKS |= {aten._unique2, aten.unique_dim, aten.unique_consecutive, aten.bincount}
-COPIES = {torch.tensor, torch.as_tensor, Tensor.new_tensor, Tensor.cpu}
+COPIES = {torch.tensor, torch.as_tensor, Tensor.new_tensor, Tensor.cpu, Tensor.tolist}
 STEPS = {
     "LRSA": {},
     "message passing": {"local": "MeshConv"},
@@ -82,6 +83,7 @@ class WatchSteps(lightning.Callback):
     def __init__(self) -> None:
         self.found: list[str] = []
         self.steps = 0
+        self.modes: list[Any] = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if batch_idx:
@@ -94,6 +96,10 @@ class WatchSteps(lightning.Callback):
         if batch_idx:
             for mode in reversed(self.modes):
                 mode.__exit__(None, None, None)
+
+    def on_exception(self, trainer, pl_module, exception) -> None:
+        for mode in reversed(self.modes):
+            mode.__exit__(None, None, None)
 
 
 class RefuseWaits(lightning.Callback):
@@ -108,6 +114,9 @@ class RefuseWaits(lightning.Callback):
             torch.cuda.set_sync_debug_mode("error")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+    def on_exception(self, trainer, pl_module, exception) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 

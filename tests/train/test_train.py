@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch.utils.data import DistributedSampler
 
 from lrsa_geo.data import MeshStore, StoreError
 from lrsa_geo.train import (
@@ -27,6 +28,7 @@ from lrsa_geo.train import (
     Run,
     SplitConfig,
     Surrogate,
+    SurrogateModule,
     TrainConfig,
     TrainerConfig,
     evaluate,
@@ -85,13 +87,15 @@ def test_a_run_learns_and_leaves_everything_behind(run, cells):
     assert metrics["peak_memory_mib"]["process"] > 0
 
 
-def test_epochs_without_validation_have_no_validation_error(cells_file, tmp_path):
-    config = small_config(cells_file, max_epochs=4)
+def test_epochs_without_validation_have_a_checkpoint_and_no_validation_error(cells_file, tmp_path):
+    config = small_config(cells_file, max_epochs=5)
     config.trainer.check_val_every_n_epoch = 2
     train(config, tmp_path / "run")
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 5 * 4
     with open(tmp_path / "run" / "history.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [bool(row["val_von_mises"]) for row in rows] == [False, True, False, True]
+    assert [bool(row["val_von_mises"]) for row in rows] == [False, True, False, True, False]
     assert (tmp_path / "run" / "pictures" / "loss.png").stat().st_size > 10_000
 
 
@@ -237,6 +241,51 @@ def test_positions_only_ignore_the_features(cells_file, cells, tmp_path):
 def test_lightnings_own_flags(cells_file, tmp_path, flags):
     report = train(small_config(cells_file, **flags), tmp_path / "run")
     assert report["test"]["von_mises"]["mean"] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("bad_step", "flags", "kept"),
+    [
+        (8, {"max_epochs": 2}, 4),  # the last of an epoch of four
+        (7, {"max_epochs": 2}, 4),
+        (3, {"max_epochs": -1, "max_steps": 3}, None),  # the last of all, within an epoch
+        (3, {"max_epochs": -1, "max_steps": 3, "check_val_every_n_epoch": 9}, None),
+    ],
+)
+def test_no_weights_are_kept_of_a_loss_that_is_none(
+    cells_file, tmp_path, monkeypatch, bad_step, flags, kept
+):
+    """It is seen before anything is saved, wherever the training ends."""
+    whole, steps = SurrogateModule.loss, []
+
+    def loss(module, batch):
+        steps.append(batch)
+        return whole(module, batch) * (torch.nan if len(steps) == bad_step else 1)
+
+    monkeypatch.setattr(SurrogateModule, "loss", loss)
+    epoch, batch = divmod(bad_step - 1, 4)
+    with pytest.raises(NonFiniteLossError, match=f"nan in epoch {epoch}, batch {batch}") as caught:
+        train(small_config(cells_file, **flags), tmp_path / "run")
+    assert str(steps[bad_step - 1].graph.tolist()) in str(caught.value)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert checkpoint.exists() == (kept is not None)
+    if kept is not None:
+        assert torch.load(checkpoint, weights_only=True)["global_step"] == kept
+
+
+def test_no_process_keeps_weights_where_the_loss_of_another_is_none(cells, tmp_path):
+    """The second one has it, and the first one writes the checkpoints."""
+    sampler = DistributedSampler(range(16), 2, 1, shuffle=True, seed=0)
+    graphs = [cells[i] for i in range(len(cells))]
+    graphs[next(iter(sampler))].x[0] = torch.nan
+    store = MeshStore.write(tmp_path / "nan.h5", graphs, cells.fields)
+    flags = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn", "max_epochs": 1}
+    config = small_config(store.path, **flags)
+    config.data.batch_size = 8  # a single step
+    with pytest.raises(Exception, match="NonFiniteLossError: the loss is nan in epoch 0, batch 0"):
+        train(config, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
 
 
 def test_two_devices_share_the_graphs_and_leave_one_run(cells_file, tmp_path):
