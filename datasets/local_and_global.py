@@ -3,11 +3,11 @@
     python datasets/local_and_global.py elasticity airfoil bracket3d [--seconds 150] [--seeds 3]
 
 Each run gets the same processor time; the models have about as many parameters. First every model
-is trained for 0.4 of that time with each of some learning rates, and the rate that leaves the
-least error on the validation graphs is taken. The data sets are those of `lrsa-geo train NAME`
-with whole meshes in every step, and smaller ones (airfoils of 900 to 2,400 nodes, brackets of 1,500 to 5,000), so that it all
-ends within hours; `--full` takes them as they are. A run that is finished is not repeated. Prints
-tables, and the error against the distance to the boundary; draws
+is trained for 0.4 of that time with each of some learning rates, and the rate that leaves the least
+error on the validation graphs is taken. The data sets are those of `lrsa-geo train NAME` with whole
+meshes in every step, and smaller ones (airfoils of 900 to 2,400 nodes, brackets of 1,500 to 5,000),
+so that it all ends within hours; `--full` takes them as they are. A run that is finished is not
+repeated. Prints tables, and the error against the distance to the boundary; draws
 `runs/local_and_global/NAME/distance.png`.
 """
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
@@ -183,7 +184,14 @@ class StoreDataModule(lightning.LightningDataModule):
             ),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Copy a batch with its layout to a GPU, beside the work that it still has."""
+        return batch.to(device, non_blocking=device.type == "cuda")
 
     def _node_batches(
         self, dataset: StoreDataset, shuffle: bool, world_size: int, rank: int

@@ -30,6 +30,7 @@ from lrsa_geo.train.datamodule import prepare_store
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.module import History
+from lrsa_geo.train.notes import hint_on
 from lrsa_geo.train.pictures import draw_loss
 from lrsa_geo.train.processes import FOLLOW, Processes
 from lrsa_geo.train.rehearsal import rehearse
@@ -144,6 +145,8 @@ class _Training:
             if self.config.model.fourier_octaves == "auto":
                 octaves = self.surrogate.config.fourier_octaves
                 print(f"position encoding: {octaves} octaves, by the spacing of the training nodes")
+            if hint := hint_on(self.config, self.loaders.dataset("train").sizes):
+                print(hint)
         return self.run.path
 
     def run_to_the_end(self) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""What a reader of test errors must know of the fields: zero, constant, unlike in size, offset."""
+"""What a reader is told beside figures.
+
+Of test errors: fields that are zero, constant, unlike in size, offset. Of a training: what would
+make it shorter.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,35 @@ from torch import Tensor
 
 from lrsa_geo.data import LARGE_OFFSET, UNLIKE_SIZES, MeshStore
 from lrsa_geo.mesh import column_slices
-from lrsa_geo.train.losses import NEGLIGIBLE
+from lrsa_geo.train.config import TrainConfig
+from lrsa_geo.train.losses import LOSSES, NEGLIGIBLE
 from lrsa_geo.train.objective import Objective
 from lrsa_geo.train.quantities import over_variation
+
+DRAWN = 512
+"""Nodes of a graph in a step that do well on all of the data sets that come with the library."""
+
+
+def hint_on(config: TrainConfig, num_nodes: np.ndarray) -> str:
+    """What would make a training shorter: nothing, or to draw nodes where meshes are large.
+
+    Args:
+        config: of the training.
+        num_nodes: of the training graphs.
+    """
+    model, data = config.model, config.data
+    whole = data.nodes_per_graph is None and model.chunk is None
+    arrays = LOSSES[config.objective.loss].arrays
+    if not whole or model.needs_edges or model.mixer == "spectral" or model.local or arrays:
+        return ""  # it is done, or the rest of the mesh is needed
+    median = int(np.median(num_nodes)) if len(num_nodes) else 0
+    if median < 3 * DRAWN:
+        return ""
+    return (
+        f"hint: the meshes have {median:,} nodes (median), and every step sees all of them; with"
+        f" --data.nodes_per_graph {DRAWN} it sees so many, drawn anew, and more steps fit into the"
+        " same time: mostly a far smaller error (GUIDE.md, 'How many nodes')"
+    )
 
 
 def notes_on(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,7 @@ from lrsa_geo.train import (
     train,
 )
 from lrsa_geo.train.config import TrainerConfig, check_config
+from lrsa_geo.train.notes import hint_on
 
 SPLIT = SplitConfig(16, 2, 6, shuffle=False)
 
@@ -66,6 +68,28 @@ def test_nodes_that_are_drawn_while_reading_are_those_drawn_from_memory(cells):
         assert set(one.keys()) == set(other.keys())
         for array in (*arrays, "ptr", "graph"):
             torch.testing.assert_close(one[array], other[array], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "hints"),
+    [
+        ({}, True),
+        ({"data": {"nodes_per_graph": 512}}, False),
+        ({"model": {"local": "MeshConv"}}, False),
+        ({"model": {"chunk": 100}}, False),
+        ({"model": {"mixer": "spectral"}}, False),
+        ({"objective": {"loss": "relative_l2_edges"}}, False),
+    ],
+)
+def test_large_meshes_are_told_of_drawn_nodes(changes, hints):
+    """Where single nodes may be drawn, and are not."""
+    config = TrainConfig()
+    for part, values in changes.items():
+        for name, value in values.items():
+            setattr(getattr(config, part), name, value)
+    assert ("nodes_per_graph 512" in hint_on(config, np.array([100, 1536, 9000]))) == hints
+    assert hint_on(config, np.array([1535])) == ""
+    assert hint_on(config, np.array([], dtype=int)) == ""
 
 
 def test_drawn_rows_are_those_of_a_matched_store(cells):

@@ -29,7 +29,8 @@ def test_a_step_builds_no_layout(cells: MeshStore, monkeypatch, local, num_worke
     model = ModelConfig(**sizes)
     surrogate = Surrogate.for_training(model, cells, range(4))
     config = DataConfig(batch_size=3, num_workers=num_workers, split=SplitConfig(val=2, test=4))
-    layout = partial(layout_of, config=model)
+    markers = surrogate.signature.num_markers
+    layout = partial(layout_of, config=model, num_markers=markers)
     loaders = StoreDataModule(cells, config, [*surrogate.arrays, "y"], 0, layout)
     batches = list(loaders.train_dataloader())
     expected = []
