@@ -70,9 +70,14 @@ def errors_of(surrogate: Surrogate, data: Data) -> np.ndarray:
 
 def lines_of(run: Path, factor: float, graphs: int) -> list[str]:
     """The table's lines for a run."""
+    if not (run / "metrics.json").exists():
+        raise SystemExit(f"{run}: there is no finished run; `lrsa-geo train NAME --run {run}`")
     config, surrogate = load_config(run / "config.yaml"), load_surrogate(run)
     if config.data.recipe is None or surrogate.signature.stepping is not None:
-        raise SystemExit(f"{run}: its store is no set of steady graphs that the library made")
+        raise SystemExit(
+            f"{run}: no recipe of steady graphs is named in its configuration (data.recipe), which"
+            " the data sets of the library have"
+        )
     store = open_store(config.data.path)
     recipe = recipe_class(config.data.recipe)()
     made, usual = store.provenance["recipe"], json.loads(json.dumps(provenance(recipe)["recipe"]))
@@ -105,11 +110,14 @@ def main() -> None:
     parser.add_argument("--factor", type=float, default=4, help="nodes over those of the data set")
     parser.add_argument("--graphs", type=int, default=20, help="test samples of each run")
     given = parser.parse_args()
+    if not 1 < given.factor < 1000:
+        raise SystemExit(f"--factor is {given.factor}, expected more than 1, such as 4")
+    if given.graphs < 1:
+        raise SystemExit(f"--graphs is {given.graphs}, expected 1 or more")
+    lines = [line for run in given.runs for line in lines_of(run, given.factor, given.graphs)]
     print("| data set | samples | nodes | finer | field | own mesh | finer mesh | growth |")
     print("|---" * 8 + "|")
-    for run in given.runs:
-        for line in lines_of(run, given.factor, given.graphs):
-            print(line, flush=True)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

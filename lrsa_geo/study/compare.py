@@ -29,6 +29,7 @@ from lrsa_geo.train import (
     assemble,
     load_config,
     prepare_store,
+    save_config,
     train,
     write_json,
 )
@@ -242,18 +243,23 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
         FileExistsError: the folder holds a run with other settings.
     """
     settings, metrics = folder / "config.yaml", folder / "metrics.json"
-    diverged = folder.with_name(f"{folder.name}.diverged.json")
-    if settings.exists() and load_config(settings) != config:
-        raise FileExistsError(
-            f"{folder} holds a run with other settings; remove it, or name another folder"
-        )
+    diverged, lost = (folder.with_name(f"{folder.name}.diverged.{end}") for end in ("json", "yaml"))
+    for file in (settings, lost):
+        if file.exists() and load_config(file) != config:
+            raise FileExistsError(
+                f"{file} is of a run with other settings; remove it with the run, or name another"
+                " folder"
+            )
     if not metrics.exists() and not diverged.exists():
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 train(config, folder, resume=settings.exists())
         except NonFiniteLossError as error:
+            save_config(config, lost)
             write_json({"diverged": str(error)}, diverged)
     report: dict[str, Any] = json.loads((metrics if metrics.exists() else diverged).read_text())
+    if broken := report.get("not_finite"):  # it diverged in the last step
+        report = {"diverged": f"the prediction is not finite on {broken} test graphs"}
     return report
 
 

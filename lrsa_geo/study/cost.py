@@ -91,6 +91,10 @@ class CostStudy:
             raise ValueError(
                 f"`precision` is '{self.precision}', expected one of {', '.join(COST_PRECISIONS)}"
             )
+        for name in ("memory", "product"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` is {value}, expected more than 0")
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"`device` is '{self.device}', and PyTorch finds no GPU here")
         self.config()  # which looks at the rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from lrsa_geo.train import TrainConfig, find_config, parse_config
 
 UNITS = {"seconds": "processor seconds", "steps": "steps", "epochs": "epochs"}
 """The units of a budget, and how a reader is told of them."""
+
+OURS = {"seed", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time"}
+"""Values of a configuration that follow from a study's seeds and budget."""
 
 EPOCHS_PUBLISHED = 500
 PUBLISHED: dict[str, Any] = {
@@ -86,8 +90,6 @@ class Study:
             value = getattr(self, what)
             if value is not None and not value > 0:
                 raise ValueError(f"{self.file}: `{what}` is {value}, expected more than 0")
-        if self.unit != "seconds" and any(b != int(b) for b in (self.budget, *self.curve)):
-            raise ValueError(f"{self.file}: `{self.unit}` and `curve` are whole numbers")
         if any(not budget > 0 for budget in self.curve):
             raise ValueError(f"{self.file}: `curve` is {[*self.curve]}, expected more than 0")
         if len({*self.curve, self.budget}) <= len(self.curve):
@@ -95,10 +97,21 @@ class Study:
                 f"{self.file}: `curve` is {[*self.curve]}, expected budgets other than"
                 f" {self.budget:g}, each once"
             )
+        if any(not 0 < rate < math.inf for rate in self.learning_rates):
+            raise ValueError(
+                f"{self.file}: `learning_rates` is {[*self.learning_rates]}, expected more than 0"
+            )
+        if min(self.seeds) < 0:
+            raise ValueError(f"{self.file}: `seeds` is {[*self.seeds]}, expected 0 or more")
+        if self.tuning > 1:
+            raise ValueError(f"{self.file}: `tuning` is {self.tuning}, expected a share, at most 1")
+        for entry in (*self.data.values(), *self.models.values()):
+            if ours := sorted(OURS & set(entry)):
+                raise ValueError(f"{self.file}: {', '.join(ours)}: the study says that itself")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"{self.file}: `seeds` holds one twice: {list(self.seeds)}")
         for name in (self.name, *self.models):
-            if not re.fullmatch(r"\w[\w .,+()-]*", name):
+            if not isinstance(name, str) or not re.fullmatch(r"\w[\w .,+()-]*", name):
                 raise ValueError(
                     f"{self.file}: '{name}' is no name for a folder; use letters, digits, space"
                     " and . , + ( ) -"
@@ -106,6 +119,9 @@ class Study:
         folders = [self.folder(data) for data in self.data]
         if len(set(folders)) < len(folders):
             raise ValueError(f"{self.file}: two data sets would use one folder: {folders}")
+        runs = [name.replace(" ", "-") for name in self.models]
+        if len(set(runs)) < len(runs):
+            raise ValueError(f"{self.file}: two models would use one folder: {runs}")
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -116,6 +132,8 @@ class Study:
             OSError: the file cannot be read.
         """
         path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: there is no such file; expected a study, in YAML")
         try:
             values = yaml.safe_load(path.read_text())
         except yaml.YAMLError as error:
@@ -137,9 +155,21 @@ class Study:
             ):
                 raise ValueError(f"{path}: `{what}` is no table of names with values to change")
             values[what] = {str(name): changes or {} for name, changes in entries.items()}
+        whole = {"steps", "epochs", "seeds"} | (
+            {"curve"} if values.get("seconds") is None else set()
+        )
+        for what in (*UNITS, "tuning"):
+            if values.get(what) is not None:
+                values[what] = _number(f"{path}: `{what}`", values[what], what in whole)
         for what in ("seeds", "learning_rates", "curve"):
+            entries = values.get(what, [])
+            if not isinstance(entries, list):
+                raise ValueError(f"{path}: `{what}` is {entries!r}, expected a list of numbers")
             if what in values:
-                values[what] = tuple(values[what])
+                where = f"{path}: `{what}` is {entries!r}, of which one"
+                values[what] = tuple(_number(where, entry, what in whole) for entry in entries)
+        if not isinstance(values.get("quick", False), bool):
+            raise ValueError(f"{path}: `quick` is {values['quick']!r}, expected true or false")
         study = cls(**values, file=path)
         for name in study.data:
             for model in study.models:
@@ -212,9 +242,34 @@ class Study:
         """Name of the folder for the runs on a data set: its name, or that of its file."""
         return Path(data).stem
 
-    def variants(self) -> list[Variant]:
-        """The models, as changes of a data set's configuration."""
-        return [Variant(name, changes) for name, changes in self.models.items()]
+    def variants(self, data: str) -> list[Variant]:
+        """The models, as changes of a data set's configuration: values of the types that it has."""
+        return [
+            Variant(model, {name: _value(self.config(data, model), name) for name in changes})
+            for model, changes in self.models.items()
+        ]
+
+
+def _value(config: TrainConfig, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _number(where: str, value: Any, whole: bool) -> float | int:
+    """A number of a YAML file, which reads 1e-3 as a text.
+
+    Raises:
+        ValueError: it is none, not finite, or not whole; the message begins with ``where``.
+    """
+    expected = "a whole number" if whole else "a number"
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number) or (whole and number != int(number)):
+        raise ValueError(f"{where} is {value!r}, expected {expected}")
+    return int(number) if whole else number
 
 
 def _flag(value: Any) -> str:

@@ -29,7 +29,8 @@ class Cell:
     """What a table says of a model on a field of a data set.
 
     Attributes:
-        mean, spread: of the error over the seeds; the spread is the standard deviation (n - 1).
+        mean, spread: of the error over the seeds; the spread is the standard deviation (n - 1),
+            None of a single one.
         ratio: the reference's mean error over this one's; None for the reference itself.
         p_value: of the test against the reference, corrected by Holm over the table's models.
         best: least mean error of all, in every seed, and by the tests.
@@ -37,7 +38,7 @@ class Cell:
     """
 
     mean: float
-    spread: float
+    spread: float | None
     ratio: float | None
     p_value: float | None
     best: bool
@@ -71,7 +72,7 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
     curves: Curves = {}
     for name in study.data:
         print(f"{name}: {len(study.models)} models, seeds {', '.join(map(str, study.seeds))}")
-        config, variants = study.config(name), study.variants()
+        config, variants = study.config(name), study.variants(name)
         of_data = folder / study.folder(name)
         if study.learning_rates:
             variants = tune(
@@ -97,7 +98,7 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
                 config,
                 variants,
                 study.seeds,
-                of_data / f"budget-{shown(budget).replace(',', '')}",
+                of_data / "curve" / shown(budget).replace(",", ""),
                 jobs,
                 **study.spending(budget),
                 timed=of_data / "seconds_per_step.json",
@@ -131,7 +132,7 @@ def cells(rows: Rows, models: Sequence[str], field: str) -> dict[str, Cell]:
     return {
         model: Cell(
             float(mean.mean()),
-            float(mean.std(ddof=1)) if len(mean) > 1 else 0.0,
+            float(mean.std(ddof=1)) if len(mean) > 1 else None,
             tests[model].ratio if model in tests else None,
             p_values.get(model),
             model == best,
@@ -174,7 +175,7 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
     ]
     for data, rows in results.items():
         lines += ["", f"## {data}", ""]
-        fields = _fields(rows)
+        fields = _fields(rows) or ["error"]  # of none, where every training diverged
         head = ["model", "parameters", "steps", "learning rate"]
         for field in fields:
             head += [field, "p"]
@@ -232,7 +233,7 @@ def plot_errors(study: Study, curves: Curves, path: Path) -> None:
                         for row in of_data[budget]
                         if row["variant"] == model and "diverged" not in row["report"]
                     )
-                    point = ErrorPoint(budget, parameters, cell.mean, cell.spread)
+                    point = ErrorPoint(budget, parameters, cell.mean, cell.spread or 0)
                     panel.setdefault(model, []).append(point)
     if panels:
         errors_against_budget(panels, UNITS[study.unit], path)
@@ -240,7 +241,9 @@ def plot_errors(study: Study, curves: Curves, path: Path) -> None:
 
 def latex(study: Study, results: dict[str, Rows]) -> str:
     """Models against data sets, with booktabs' rules."""
-    columns = [(data, field) for data, rows in results.items() for field in _fields(rows)]
+    columns = [
+        (data, field) for data, rows in results.items() for field in _fields(rows) or ["error"]
+    ]
     lines = [
         r"\begin{tabular}{l" + "r" * len(columns) + "}",
         r"\toprule",
@@ -255,7 +258,8 @@ def latex(study: Study, results: dict[str, Rows]) -> str:
             if cell is None:
                 line.append("diverged")
                 continue
-            text = rf"{cell.mean:.4f} \pm {cell.spread:.4f}"
+            text = f"{cell.mean:.4f}"
+            text += "" if cell.spread is None else rf" \pm {cell.spread:.4f}"
             line.append(rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$")
         lines.append(" & ".join(line) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -264,7 +268,7 @@ def latex(study: Study, results: dict[str, Rows]) -> str:
 def _shown(cell: Cell | None) -> list[str]:
     if cell is None:
         return ["diverged", ""]
-    text = f"{cell.mean:.4f} ± {cell.spread:.4f}"
+    text = f"{cell.mean:.4f}" + ("" if cell.spread is None else f" ± {cell.spread:.4f}")
     text = f"**{text}**" if cell.best else text
     if cell.diverged:
         text += f" ({cell.diverged} diverged)"

@@ -159,11 +159,12 @@ def _worth(
     """What the errors are worth: baselines, notes, and test graphs outside of the training."""
     graphs, train = loaders.split.test, loaders.split.train
     if not graphs:
-        return {"baselines": None, "notes": [], "outside_of_training": {}}
+        return {"baselines": None, "notes": [], "not_finite": 0, "outside_of_training": {}}
     surrogate = surrogate.cpu()
     return {
         "baselines": Baselines(surrogate, store, train, graphs).report(objective),
         "notes": notes_on(store, graphs, predictions, objective),
+        "not_finite": sum(not np.isfinite(p).all() for p in predictions),
         "outside_of_training": _outside(surrogate, store, {graph: graph for graph in graphs}),
     }
 

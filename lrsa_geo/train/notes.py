@@ -74,8 +74,8 @@ def notes_on(
         of = f"of {len(graphs)} test graphs"
         if broken:
             notes.append(
-                f"{name}: the prediction is not finite on {broken} {of}; look for NaN in their"
-                " inputs with `lrsa-geo data check`"
+                f"{name}: the prediction is not finite on {broken} {of}, which do not count; look"
+                " for NaN in their inputs with `lrsa-geo data check`, or lower optim.lr"
             )
         if unknown:
             notes.append(f"{name}: unknown on {unknown} {of}, which do not count")

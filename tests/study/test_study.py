@@ -58,7 +58,21 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
             ("steps: 3", "steps: 3\ncurve: [2, 3]"),
             "budgets other than 3, each once",
         ),
-        (("steps: 3", "steps: 3\ncurve: [2.6]"), "`curve` are whole numbers"),
+        (("steps: 3", "steps: 3\ncurve: [2.6]"), "`curve` is .2.6., .* expected a whole number"),
+        (("steps: 3", "steps: 3\ncurve: 5"), "`curve` is 5, expected a list"),
+        (("steps: 3", "steps: three"), "`steps` is 'three', expected a whole number"),
+        (("steps: 3", "steps: true"), "`steps` is True, expected a whole number"),
+        (("steps: 3", "steps: [3]"), "`steps` is .3., expected a whole number"),
+        (("steps: 3", "seconds: .inf"), "`seconds` is inf, expected a number"),
+        (("steps: 3", "steps: 3\nlearning_rates: [.nan]"), "`learning_rates` is .nan., .*a number"),
+        (("steps: 3", "steps: 3\nlearning_rates: [-1]"), "`learning_rates` is .*more than 0"),
+        (("steps: 3", "steps: 3\ntuning: 2"), "`tuning` is 2.0, expected a share"),
+        (("steps: 3", "steps: 3\nquick: maybe"), "`quick` is 'maybe', expected true or false"),
+        (("seeds: [0, 1]", "seeds: [1.5]"), "`seeds` is .1.5., .*whole number"),
+        (("seeds: [0, 1]", "seeds: [-1]"), "`seeds` is .-1., expected 0 or more"),
+        (("model.mixer: flare}", "seed: 3}"), "seed: the study says that itself"),
+        (("  FLARE:", "  a b: {}\n  a-b:"), "two models would use one folder"),
+        (("name: tiny", "name: 3"), "'3' is no name for a folder"),
         (("steps: 3", "steps: 3\ncurve: [0]"), "`curve` is .0., expected more than 0"),
         (("seeds: [0, 1]", "seeds: [1, 1]"), "`seeds` holds one twice"),
         (("seeds: [0, 1]", "seeds: []"), "`seeds` is empty"),
@@ -182,6 +196,44 @@ def test_published_sizes_leave_what_makes_models_different():
     assert [config.model.local for config in found] == [None, None, "MeshConv", "MeshConv"]
     assert [config.data.nodes_per_graph for config in found] == [None, 512, None, 512]
     assert all(config.data.augment == [] for config in found)
+
+
+def test_values_have_the_types_of_the_configuration(study):
+    """YAML reads 1e-3 as a text, and a table where the configuration has a class."""
+    text = study.read_text().replace("steps: 3", "steps: 3\nlearning_rates: [1e-3, 2.0]")
+    split = "data.split: {train: 10, val: 4, test: 6, shuffle: false}"
+    study.write_text(text.replace("model.mixer: lrsa", f"optim.lr: 1e-3, {split}"))
+    found = Study.load(study)
+    assert found.learning_rates == (1e-3, 2.0)
+    (data,) = found.data
+    changes = found.variants(data)[0].changes
+    assert changes["optim.lr"] == 1e-3
+    assert changes["data.split"].train == 10
+
+
+def test_a_model_that_diverges_is_trained_again_only_with_other_settings(study, capsys):
+    """In the last step, after which no loss is looked at, and before it."""
+    for steps in (1, 3):
+        text = STUDY.replace("DATA", str(next(iter(Study.load(study).data))))
+        text = text.replace("name: tiny", f"name: tiny{steps}").replace("[0, 1]", "[0]")
+        text = text.replace("steps: 3", f"steps: {steps}")
+        rates = "model.mixer: flare, optim.lr: 1.0e+30"
+        study.write_text(text.replace("model.mixer: flare", rates))
+        for _ in range(2):
+            assert main(["compare", str(study)]) == 0
+            table = Path(f"runs/studies/tiny{steps}/table.md").read_text()
+            assert "| diverged |" in next(x for x in table.splitlines() if "| FLARE" in x)
+        study.write_text(text)
+        assert main(["compare", str(study)]) == 1
+        assert "is of a run with other settings" in capsys.readouterr().err
+
+
+def test_where_all_diverge_the_table_says_so(study, capsys):
+    study.write_text(study.read_text().replace("[0, 1]", "[0]\nlearning_rates: [1.0e+30]"))
+    assert main(["compare", str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for model in ("LRSA", "FLARE"):
+        assert any(line.startswith(f"| {model} ") and "diverged" in line for line in lines)
 
 
 def test_a_training_that_diverges_is_kept_and_marked(study, capsys):
