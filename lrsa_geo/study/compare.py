@@ -163,7 +163,10 @@ def compare(
     for row, report in zip(rows, _reports(runs, jobs), strict=True):
         row["report"] = report
         row["steps"] = row["steps"] or report.get("steps")  # as many as the epochs have
-        errors = ", ".join(f"{f} {e['mean']:.4f}" for f, e in report.get("test", {}).items())
+        errors = ", ".join(
+            f"{field} {'unknown' if error['mean'] is None else format(error['mean'], '.4f')}"
+            for field, error in report.get("test", {}).items()
+        )
         print(
             f"{row['variant']}, seed {row['seed']}, learning rate {row['learning_rate']:g},"
             f" {row['steps']} steps: {errors or 'diverged'}",
@@ -213,7 +216,7 @@ def tune(
     budget = {"seconds": seconds, "steps": steps, "epochs": epochs}
     rows = compare(config, pairs, [0], to, jobs, **budget)  # type: ignore[arg-type]
     errors = [
-        np.mean([e["mean"] for e in row["report"]["test"].values()])
+        np.nanmean([np.array(e["mean"], float) for e in row["report"]["test"].values()])
         if "test" in row["report"]
         else np.inf  # it diverged
         for row in rows
@@ -247,8 +250,7 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
     for file in (settings, lost):
         if file.exists() and load_config(file) != config:
             raise FileExistsError(
-                f"{file} is of a run with other settings; remove it with the run, or name another"
-                " folder"
+                f"{file} is of a run with other settings; remove {folder}*, or name another folder"
             )
     if not metrics.exists() and not diverged.exists():
         try:

@@ -20,7 +20,9 @@ from lrsa_geo.train import TrainConfig, find_config, parse_config
 UNITS = {"seconds": "processor seconds", "steps": "steps", "epochs": "epochs"}
 """The units of a budget, and how a reader is told of them."""
 
-OURS = {"seed", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time"}
+OURS = {"seed", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time"} | {
+    "trainer.check_val_every_n_epoch"
+}
 """Values of a configuration that follow from a study's seeds and budget."""
 
 EPOCHS_PUBLISHED = 500
