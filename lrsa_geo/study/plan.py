@@ -110,6 +110,12 @@ class Study:
         for entry in (*self.data.values(), *self.models.values()):
             if ours := sorted(OURS & set(entry)):
                 raise ValueError(f"{self.file}: {', '.join(ours)}: the study says that itself")
+        own = [name for name, entry in self.models.items() if "optim.lr" in entry]
+        if own and self.learning_rates:
+            raise ValueError(
+                f"{self.file}: models {', '.join(own)} have an optim.lr of their own, and"
+                " `learning_rates` are tried for each; leave one of them out"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"{self.file}: `seeds` holds one twice: {list(self.seeds)}")
         for name in (self.name, *self.models):

@@ -77,9 +77,13 @@ def test_what_is_finished_is_not_trained_again(config, compared):
 def test_another_setting_is_no_finished_run(config, compared):
     folder, _ = compared
     other = Variant("hybrid", {"model.local": "MeshConv", "optim.lr": 6e-3})
-    with pytest.raises(FileExistsError, match=r"hybrid-0 holds a run with other settings"):
+    with pytest.raises(
+        FileExistsError, match=r"hybrid-0.config\.yaml is of a run with other settings"
+    ):
         compare(config, [other], [0], folder, seconds=0.5)
-    with pytest.raises(FileExistsError, match=r"small-0 holds a run with other settings"):
+    with pytest.raises(
+        FileExistsError, match=r"small-0.config\.yaml is of a run with other settings"
+    ):
         compare(config, VARIANTS, [0], folder, seconds=5)  # ten times the steps
 
 

@@ -71,6 +71,10 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
         (("seeds: [0, 1]", "seeds: [1.5]"), "`seeds` is .1.5., .*whole number"),
         (("seeds: [0, 1]", "seeds: [-1]"), "`seeds` is .-1., expected 0 or more"),
         (("model.mixer: flare}", "seed: 3}"), "seed: the study says that itself"),
+        (
+            ("model.mixer: flare}", "optim.lr: 1}\nlearning_rates: [1]"),
+            "models FLARE have an optim.lr",
+        ),
         (("  FLARE:", "  a b: {}\n  a-b:"), "two models would use one folder"),
         (("name: tiny", "name: 3"), "'3' is no name for a folder"),
         (("steps: 3", "steps: 3\ncurve: [0]"), "`curve` is .0., expected more than 0"),
@@ -200,11 +204,11 @@ def test_published_sizes_leave_what_makes_models_different():
 
 def test_values_have_the_types_of_the_configuration(study):
     """YAML reads 1e-3 as a text, and a table where the configuration has a class."""
-    text = study.read_text().replace("steps: 3", "steps: 3\nlearning_rates: [1e-3, 2.0]")
+    text = study.read_text().replace("steps: 3", "seconds: 2e-1\ncurve: [1e-1]")
     split = "data.split: {train: 10, val: 4, test: 6, shuffle: false}"
     study.write_text(text.replace("model.mixer: lrsa", f"optim.lr: 1e-3, {split}"))
     found = Study.load(study)
-    assert found.learning_rates == (1e-3, 2.0)
+    assert (found.seconds, found.curve) == (0.2, (0.1,))
     (data,) = found.data
     changes = found.variants(data)[0].changes
     assert changes["optim.lr"] == 1e-3
