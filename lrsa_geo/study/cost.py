@@ -176,7 +176,7 @@ class _Measuring:
             if isinstance(found, str):
                 self._leave_out(name, nodes, kind, found)
                 continue
-            try:  # a large graph takes its time: each of these is a run, and a first one
+            try:  # counting is the first run, so that none is made for itself
                 flops = found.flops(kind)
                 if self.study.compiled:
                     found.run(kind)

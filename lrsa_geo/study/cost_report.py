@@ -161,12 +161,8 @@ class CostReport:
             of_kind = [row for row in self.rows if row.kind == kind]
             if of_kind:
                 if len({row.nodes for row in of_kind}) > 1:
-                    lines += [
-                        "",
-                        f"{title}; time (memory) over LRSA's, by nodes:",
-                        "",
-                    ]
-                    lines += _overview(of_kind)
+                    head = f"{title}; time (memory) over LRSA's, by nodes:"
+                    lines += ["", head, "", *_overview(of_kind)]
                 lines += ["", f"{title}:", "", *_table(of_kind)]
         if self.ragged:
             sizes = ", ".join(f"{size:,}" for size in self.ragged[0].sizes)

@@ -13,7 +13,7 @@ from lrsa_geo.plot import ErrorPoint, errors_against_budget
 from lrsa_geo.study.compare import compare, tune
 from lrsa_geo.study.plan import UNITS, Study
 from lrsa_geo.study.statistics import holm, paired
-from lrsa_geo.study.tables import made_with, markdown_rows, shown, write_table
+from lrsa_geo.study.tables import made_with, markdown_rows, plain, shown, write_table
 
 SIGNIFICANT = 0.05
 BASELINES = {
@@ -46,6 +46,8 @@ class Cell:
 
 
 Rows = list[dict[str, Any]]
+ROW = ("variant", "seed", "learning_rate", "steps")
+"""What a row of the CSV has of a training, whatever came of it."""
 Curves = dict[str, dict[float, Rows]]
 """The rows of each data set and budget."""
 
@@ -98,7 +100,7 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
                 config,
                 variants,
                 study.seeds,
-                of_data / "curve" / shown(budget).replace(",", ""),
+                of_data / "curve" / plain(budget),
                 jobs,
                 **study.spending(budget),
                 timed=of_data / "seconds_per_step.json",
@@ -205,12 +207,10 @@ def curve_tables(study: Study, curves: Curves) -> str:
     for data, of_data in curves.items():
         if len(of_data) < 2:
             continue
+        budgets = sorted(of_data)
+        tuned = f", learning rates tuned for {shown(study.budget)}" if study.learning_rates else ""
         for field in _fields(of_data[study.budget]):
-            rates = f", learning rates tuned for {shown(study.budget)}"
-            lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}"]
-            lines[-1] += f"{rates if study.learning_rates else ''}:"
-            lines.append("")
-            budgets = sorted(of_data)
+            lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}{tuned}:", ""]
             found = {b: cells(of_data[b], list(study.models), field) for b in budgets}
             rows = [
                 [model, *(_shown(found[budget].get(model))[0] for budget in budgets)]
@@ -301,14 +301,7 @@ def _csv(curves: Curves) -> Iterable[list[Any]]:
     for data, of_data in curves.items():
         for budget, row in ((b, row) for b, rows in of_data.items() for row in rows):
             report = row["report"]
-            start = [
-                data,
-                shown(budget).replace(",", ""),
-                row["variant"],
-                row["seed"],
-                row["learning_rate"],
-            ]
-            start.append(row["steps"])
+            start = [data, plain(budget), *(row[key] for key in ROW)]
             if "diverged" in report:
                 yield [*start, "", "", "", "", "", "", report["diverged"], row["folder"]]
                 continue

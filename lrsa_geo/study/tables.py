@@ -40,10 +40,15 @@ def spread(errors: Sequence[float] | np.ndarray) -> str:
 
 
 def shown(number: float | None) -> str:
-    """A count or a budget with all its digits; nothing of None."""
+    """A count or a budget for a reader, with all its digits; nothing of None."""
     if number is None:
         return ""
     return f"{number:,.0f}" if number == int(number) else f"{number:,}"
+
+
+def plain(number: float) -> str:
+    """The same for a file or its name."""
+    return shown(number).replace(",", "")
 
 
 def made_with() -> str:

@@ -93,12 +93,9 @@ def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> S
     """The loaders of a store for a model."""
     model = surrogate.config
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
-    chunked = model.chunk is not None  # whose layouts are those of the chunks
-    layout = (
-        None
-        if chunked
-        else partial(layout_of, config=model, num_markers=surrogate.signature.num_markers)
-    )
+    layout = None  # in chunks the layouts are theirs
+    if model.chunk is None:
+        layout = partial(layout_of, config=model, num_markers=surrogate.signature.num_markers)
     hops = surrogate.operator.hops
     given = (config.data, arrays, config.seed, layout, config.trainer.compile)
     if isinstance(store, StepView):
