@@ -115,7 +115,7 @@ class Pass:
 
     def summarize(self, nodes: Nodes, rows: Tensor) -> Summary:
         """What the mixer gathers of a chunk."""
-        prepared = self._low_rank.prepare(self.block.mixer_norm(rows))
+        prepared = self._low_rank.to_compress(self.block.mixer_norm(rows))
         return self._low_rank.summarize(prepared, nodes.layout)
 
     def latents(self, total: Summary, modulation: Tensor | None) -> Tensor:
@@ -133,7 +133,7 @@ class Pass:
     ) -> Tensor:
         """Features of a chunk after the mixer, which reads ``read``, and the feed-forward layer."""
         if z is not None:
-            prepared = self._low_rank.prepare(self.block.mixer_norm(read))
+            prepared = self._low_rank.to_reconstruct(self.block.mixer_norm(read))
             rows = rows + self._low_rank.reconstruct(prepared, z, nodes.layout)
         if not self.feed:
             return rows

@@ -39,16 +39,24 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., width]`` -> ``[..., width]``."""
-        # On a CPU, PyTorch composes rms_norm of six passes over memory; two and three suffice.
-        if x.device.type == "cpu" and not torch.compiler.is_compiling() and x.dtype.itemsize >= 4:
-            y: Tensor = _RootMeanSquare.apply(x)[0]
-        else:
-            y = F.rms_norm(x, (self.width,), eps=EPS)
+        return self.amplified(rms_normalized(x))
+
+    def amplified(self, y: Tensor) -> Tensor:
+        """Normalised y, times the gain."""
         return y if self.gain is None else y * self.gain
 
     def extra_repr(self) -> str:
         """What the printed module shows."""
         return f"{self.width}, gain={self.start}"
+
+
+def rms_normalized(x: Tensor) -> Tensor:
+    """:class:`RMSNorm` without a gain."""
+    # On a CPU, PyTorch composes rms_norm of six passes over memory; two and three suffice.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and x.dtype.itemsize >= 4:
+        y: Tensor = _RootMeanSquare.apply(x)[0]
+        return y
+    return F.rms_norm(x, x.shape[-1:], eps=EPS)
 
 
 class _RootMeanSquare(torch.autograd.Function):
@@ -61,8 +69,8 @@ class _RootMeanSquare(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        r = r.square_().div_(x.shape[-1]).add_(EPS).rsqrt_()
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        r = torch.addcmul(norm.new_full((), EPS), norm, norm, value=1 / x.shape[-1]).rsqrt_()
         y = x * r
         ctx.save_for_backward(y, r)
         return y, r
@@ -73,10 +81,10 @@ class _RootMeanSquare(torch.autograd.Function):
         width = y.shape[-1]
         if dy is None:
             return None if dr is None else -(r.square() * dr / width) * y
-        mean = torch.einsum("...c,...c->...", dy, y).unsqueeze(-1) / width
+        total = torch.linalg.vecdot(dy, y).unsqueeze(-1)
         if dr is None and not torch.is_grad_enabled():
-            return torch.addcmul(dy, y, mean, value=-1).mul_(r)
-        dx = r * (dy - y * mean)
+            return torch.addcmul(dy, y, total, value=-1 / width).mul_(r)
+        dx = r * (dy - y * total / width)
         return dx if dr is None else dx - (r.square() * dr / width) * y
 
 

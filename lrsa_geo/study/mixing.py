@@ -32,13 +32,13 @@ class ThroughLatents(NodeModule):
         self.mixer = mixer
         self.modulation = modulation
         with torch.no_grad():
-            self.held = mixer.prepare(rows) if isinstance(mixer, LowRankMixer) else None
+            self.held = mixer.to_reconstruct(rows) if isinstance(mixer, LowRankMixer) else None
 
     def mix(self, rows: Tensor, layout: NodeLayout) -> Tensor:
         """What the nodes read when others have these features, ``[R, C]`` -> ``[R, C]``."""
         if not isinstance(self.mixer, LowRankMixer):
             return self.mixer.mix(rows, layout, self.modulation)
-        nodes = self.mixer.prepare(rows)
+        nodes = self.mixer.to_compress(rows)
         z = self.mixer.conditioned_latents(nodes, layout, self.modulation)
         return self.mixer.reconstruct(self.held, self.mixer.process(z), layout)
 

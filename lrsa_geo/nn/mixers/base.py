@@ -163,7 +163,9 @@ class LowRankMixer(Mixer):
     parallel, both exactly.
 
     A mixer writes :meth:`summarize` and :meth:`latents_of` (and a faster :meth:`compress` of the
-    same value where there is one), :meth:`process` and :meth:`reconstruct`.
+    same value where there is one), :meth:`process` and :meth:`reconstruct`. Streaming goes over the
+    nodes twice, and asks for :meth:`to_compress` and :meth:`to_reconstruct` instead of
+    :meth:`prepare`.
 
     Args:
         channels: C.
@@ -202,6 +204,14 @@ class LowRankMixer(Mixer):
     def prepare(self, rows: Tensor) -> Any:
         """What both compress and reconstruct need of each node; the rows themselves by default."""
         return rows
+
+    def to_compress(self, rows: Tensor) -> Any:
+        """What compress needs, where reconstruct has a pass over the nodes of its own."""
+        return self.prepare(rows)
+
+    def to_reconstruct(self, rows: Tensor) -> Any:
+        """What reconstruct needs, where compress has had a pass over the nodes of its own."""
+        return self.prepare(rows)
 
     def compress(self, nodes: Any, layout: NodeLayout) -> Tensor:
         """Nodes, as :meth:`prepare` gives them -> latents ``[B, M, C]``."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lrsa_geo.nn import attention
 from lrsa_geo.nn.attention import SoftmaxSummary
 from lrsa_geo.nn.layout import NodeLayout
 from lrsa_geo.nn.mixers.base import LowRankMixer, head_width
-from lrsa_geo.nn.pointwise import FeedForward, Linear, RMSNorm, reset_children
+from lrsa_geo.nn.pointwise import (
+    FeedForward,
+    Linear,
+    RMSNorm,
+    reset_children,
+    rms_normalized,
+)
 
 
 class LatentBlock(nn.Module):
@@ -42,8 +51,7 @@ class LatentBlock(nn.Module):
         if not attention:
             return
         self.to_qkv = Linear(channels, 3 * channels, bias=False)
-        self.query_norm = RMSNorm(channels // heads, gain=1)
-        self.key_norm = RMSNorm(channels // heads)
+        self.query_norm = RMSNorm(channels // heads, gain=1)  # keys have none
         self.attention_out = Linear(channels, channels)
         self.ffn_after = FeedForward(channels, round(channels * ffn_ratio), channels)
 
@@ -69,9 +77,12 @@ class LatentBlock(nn.Module):
 
     def self_attention(self, z: Tensor) -> Tensor:
         """softmax(Q K^T / sqrt(d)) V over the latents of each graph."""
-        q, k, v = self.to_qkv(z).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        q, k = self.query_norm(q), self.key_norm(k)
-        attended = attention.attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        qk, v = self.to_qkv(z).unflatten(-1, (3, self.heads, -1)).split([2, 1], dim=2)
+        q, k = rms_normalized(qk).unbind(2)
+        q = self.query_norm.amplified(q)
+        attended = attention.attend(
+            q.transpose(1, 2), k.transpose(1, 2), v.squeeze(2).transpose(1, 2)
+        )
         return self.attention_out(attended.transpose(1, 2).flatten(2))
 
 
@@ -107,6 +118,20 @@ class LatentBlocks(nn.Sequential):
         for block in self:
             assert isinstance(block, LatentBlock)
             block.scale_residuals(self.start)
+
+
+class NodeVectors(NamedTuple):
+    """What the nodes give to the attention, ``[R, H, d]`` each: queries and keys normalised.
+
+    Attributes:
+        keys: that compress asks for; None where only reconstruct follows.
+        values: that compress gathers; None where only reconstruct follows.
+        queries: of reconstruct; None where only compress follows.
+    """
+
+    keys: Tensor | None
+    values: Tensor | None
+    queries: Tensor | None
 
 
 class LRSA(LowRankMixer):
@@ -181,7 +206,7 @@ class LRSA(LowRankMixer):
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.to_keys_values = Linear(channels, 2 * channels, bias=False)
         self.latent_norm = RMSNorm(width, gain=sharpness)
-        self.node_key_norm = RMSNorm(width)
+        self.node_norm = RMSNorm(width)  # of keys and queries
         self.compress_out = Linear(channels, channels)
 
         self.latent_blocks = LatentBlocks(
@@ -191,7 +216,6 @@ class LRSA(LowRankMixer):
         self.processed_norm = RMSNorm(channels)
         self.to_queries = Linear(channels, channels, bias=False)
         self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False)
-        self.node_query_norm = RMSNorm(width)
         self.latent_key_norm = RMSNorm(width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
@@ -201,12 +225,33 @@ class LRSA(LowRankMixer):
         nn.init.normal_(self.latents)
         reset_children(self)
 
-    def compress(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
-        """Packed nodes ``[R, C]`` -> latents ``[B, M, C]``, by a fused kernel."""
+    def prepare(self, rows: Tensor) -> NodeVectors:
+        """Keys, values and queries of the nodes ``[R, C]``.
+
+        Keys and queries come from one product and norm. The values have a product of their own:
+        as a part of that one they would keep all of it in memory until the backward pass.
+        """
+        of_keys, of_values = self.to_keys_values.weight.chunk(2)
+        both = F.linear(rows, torch.cat([of_keys, self.to_queries.weight]))
+        keys, queries = self.node_norm(both.unflatten(-1, (2, self.heads, -1))).unbind(1)
+        return NodeVectors(keys, F.linear(rows, of_values).unflatten(-1, (self.heads, -1)), queries)
+
+    def to_compress(self, rows: Tensor) -> NodeVectors:
+        """Keys and values alone."""
+        keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        return NodeVectors(self.node_norm(keys), values, None)
+
+    def to_reconstruct(self, rows: Tensor) -> NodeVectors:
+        """Queries alone."""
+        queries = self.to_queries(rows).unflatten(-1, (self.heads, -1))
+        return NodeVectors(None, None, self.node_norm(queries))
+
+    def compress(self, nodes: NodeVectors, layout: NodeLayout) -> Tensor:
+        """Latents ``[B, M, C]``, by a fused kernel."""
         z = attention.compress(*self._queries_keys_values(nodes), layout)
         return self.compress_out(z.flatten(2))
 
-    def summarize(self, nodes: Tensor, layout: NodeLayout) -> SoftmaxSummary:
+    def summarize(self, nodes: NodeVectors, layout: NodeLayout) -> SoftmaxSummary:
         """What :meth:`compress` gathers, as log-sum-exp and mean, which can be added."""
         return attention.summarize(*self._queries_keys_values(nodes), layout)
 
@@ -214,21 +259,21 @@ class LRSA(LowRankMixer):
         """Latents ``[B, M, C]`` from a summary of all nodes."""
         return self.compress_out(summary.mean.flatten(2))
 
-    def _queries_keys_values(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        keys, values = self.to_keys_values(rows).unflatten(-1, (2, self.heads, -1)).unbind(1)
-        queries = self.latent_norm(self.latents).to(values.dtype)
-        return queries, self.node_key_norm(keys), values
+    def _queries_keys_values(self, nodes: NodeVectors) -> tuple[Tensor, Tensor, Tensor]:
+        assert nodes.keys is not None
+        assert nodes.values is not None
+        return self.latent_norm(self.latents).to(nodes.values.dtype), nodes.keys, nodes.values
 
     def process(self, z: Tensor) -> Tensor:
         """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
         return self.latent_blocks(z)
 
-    def reconstruct(self, nodes: Tensor, z: Tensor, layout: NodeLayout) -> Tensor:
-        """Packed nodes ``[R, C]`` read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""
-        queries = self.node_query_norm(self.to_queries(nodes).unflatten(-1, (self.heads, -1)))
+    def reconstruct(self, nodes: NodeVectors, z: Tensor, layout: NodeLayout) -> Tensor:
+        """Nodes read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""
+        assert nodes.queries is not None
         z = self.to_latent_keys_values(self.processed_norm(z))
         keys, values = z.unflatten(-1, (2, self.heads, -1)).unbind(2)
-        y = attention.reconstruct(queries, self.latent_key_norm(keys), values, layout)
+        y = attention.reconstruct(nodes.queries, self.latent_key_norm(keys), values, layout)
         return self.reconstruct_out(y.flatten(1))
 
     def extra_repr(self) -> str:

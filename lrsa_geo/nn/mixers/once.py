@@ -63,6 +63,14 @@ class CompressOnce(LowRankMixer):
         """As the mixer does."""
         return self.mixer.prepare(rows)
 
+    def to_compress(self, rows: Tensor) -> Any:
+        """As the mixer does."""
+        return self.mixer.to_compress(rows)
+
+    def to_reconstruct(self, rows: Tensor) -> Any:
+        """As the mixer does."""
+        return self.mixer.to_reconstruct(rows)
+
     def compress(self, nodes: Any, layout: NodeLayout) -> Tensor:
         """As the mixer does."""
         return self.mixer.compress(nodes, layout)

@@ -131,6 +131,17 @@ def test_summaries_of_parts_add_up_to_that_of_all(name, sizes, parts, weighted, 
 
 
 @OF_LOW_RANK
+def test_what_two_passes_prepare_is_what_one_does(name):
+    """Streaming prepares the nodes for compress, and later once more for reconstruct."""
+    layer = make(name)
+    x, batch, measure = packed([5, 3])
+    layout = NodeLayout.of(x, batch, measure=measure)
+    z = layer.process(layer.latents_of(layer.summarize(layer.to_compress(x), layout)))
+    found = layer.reconstruct(layer.to_reconstruct(x), z, layout)
+    torch.testing.assert_close(found, layer(x, layout), atol=1e-12, rtol=1e-12)
+
+
+@OF_LOW_RANK
 def test_summaries_of_one_set_twice_are_that_of_the_set(name):
     """Equal masses on both sides: the sum and its derivative have no exception there."""
     layer = make(name)

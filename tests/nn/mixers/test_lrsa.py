@@ -194,7 +194,7 @@ def test_a_graph_without_mass_compresses_to_zeros(sizes):
     x, batch, measure = packed(sizes)
     measure[batch == len(sizes) - 1] = 0
     layout = NodeLayout.of(x, batch, measure=measure)
-    z = layer.compress(x, layout)
+    z = layer.compress(layer.prepare(x), layout)
     expected = layer.compress_out.bias.expand(8, 24)  # the projection of zero
     torch.testing.assert_close(z[-1], expected)
     assert layer(x, layout).isfinite().all()
@@ -394,7 +394,7 @@ def test_at_the_start_sharpness_decides_how_many_nodes_a_latent_looks_at():
     def heard(sharpness: float) -> float:
         torch.manual_seed(1)
         layer = LRSA(64, heads=4, num_latents=16, sharpness=sharpness)
-        queries, keys, _ = layer._queries_keys_values(x)
+        queries, keys, _ = layer._queries_keys_values(layer.prepare(x))
         weights = torch.einsum("mhd,nhd->mhn", queries, keys).mul(16**-0.5).softmax(-1)
         return float(weights.detach().square().sum(-1).reciprocal().mean())
 

@@ -232,11 +232,11 @@ def test_a_network_that_compresses_once_is_one_block_with_a_deep_mixer():
     assert len(block.mixer.blocks) == 3
     x, pos, cond = torch.randn(9, 12), torch.rand(9, 2), torch.randn(1, 2)
     layout = NodeLayout.of(x)
-    z = block.mixer.compress(x, layout)
-    deep = z
+    nodes = block.mixer.prepare(x)
+    deep = block.mixer.compress(nodes, layout)
     for latent_block in [*block.mixer.mixer.latent_blocks, *block.mixer.blocks]:
         deep = latent_block(deep)
-    expected = block.mixer.mixer.reconstruct(x, deep, layout)
+    expected = block.mixer.mixer.reconstruct(nodes, deep, layout)
     torch.testing.assert_close(block.mixer(x), expected)
     model(torch.randn(9, 1), pos, cond=cond).sum().backward()
     assert all(p.grad is not None for p in block.mixer.parameters())
