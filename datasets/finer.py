@@ -24,7 +24,7 @@ from torch_geometric.data import Data
 from lrsa_geo.data import open_store
 from lrsa_geo.simulate import recipe_class
 from lrsa_geo.simulate.make import provenance
-from lrsa_geo.train import Surrogate, load_config, load_surrogate, predict, relative_l2
+from lrsa_geo.train import errors_of_one, load_config, load_surrogate, predict
 
 
 def finer(recipe: Any, factor: float) -> Any:
@@ -60,14 +60,6 @@ def alike(one: Data, other: Data) -> bool:
     return same
 
 
-def errors_of(surrogate: Surrogate, data: Data) -> np.ndarray:
-    """Relative L2 error of each field, nodes weighted by their measure."""
-    batch = torch.zeros(len(data.pos), dtype=torch.long)
-    guess, fields = predict(surrogate, data), surrogate.signature.fields["y"]
-    found: np.ndarray = relative_l2(guess, data.y, batch, 1, fields, measure=data.measure).numpy()
-    return found[0]
-
-
 def lines_of(run: Path, factor: float, graphs: int) -> list[str]:
     """The table's lines for a run."""
     if not (run / "metrics.json").exists():
@@ -90,11 +82,16 @@ def lines_of(run: Path, factor: float, graphs: int) -> list[str]:
         own = store[number]
         fine = recipe.sample(int(own.sample))
         if alike(own, fine):
-            errors.append([errors_of(surrogate, graph) for graph in (own, fine)])
+            errors.append(
+                [
+                    errors_of_one(surrogate, predict(surrogate, graph), graph.y, graph.measure)
+                    for graph in (own, fine)
+                ]
+            )
             nodes.append([len(own.pos), len(fine.pos)])
     if not errors:
         raise SystemExit(f"{run}: no sample is the same on its finer mesh")
-    mean = np.mean(errors, axis=0)
+    mean = torch.stack([torch.stack(pair) for pair in errors]).mean(0)
     sizes = [f"{size:,.0f}" for size in np.mean(nodes, axis=0)]
     return [
         f"| {config.name} | {len(errors)} of {len(numbers)} | {' | '.join(sizes)} | {field.name} |"

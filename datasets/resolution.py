@@ -20,21 +20,25 @@ from torch_geometric.data import Data
 
 from lrsa_geo.simulate.elasticity import ElasticityRecipe
 from lrsa_geo.study import Variant, compare
-from lrsa_geo.train import find_config, load_surrogate, parse_config, predict, relative_l2
+from lrsa_geo.train import (
+    errors_of_one,
+    find_config,
+    load_surrogate,
+    parse_config,
+    predict,
+)
 
 SKEW = 1.2
 MESHES = {"own": (1.0, 0.0), "4 x nodes": (4.0, 0.0), "4 x nodes, lopsided": (4.0, SKEW)}
 
 
-def error_of(folder: Path, graphs: list[Data], recipe: ElasticityRecipe) -> float:
+def error_of(folder: Path, graphs: list[Data]) -> float:
     """Mean relative L2 error of the stress; its sums are quadratures, on any mesh the same."""
     surrogate = load_surrogate(folder)
-    errors = []
-    for data in graphs:
-        guess, batch = predict(surrogate, data), torch.zeros(len(data.pos), dtype=torch.long)
-        fields = recipe.fields["y"]
-        error = relative_l2(guess, data.y, batch, 1, fields, measure=data.measure)
-        errors.append(float(error[0, 0]))
+    errors = [
+        errors_of_one(surrogate, predict(surrogate, data), data.y, data.measure)[0]
+        for data in graphs
+    ]
     return float(np.mean(errors))
 
 
@@ -67,7 +71,7 @@ def main() -> None:
     for variant in variants:
         errors = np.array(
             [
-                [error_of(row["folder"], of_kind, recipe) for of_kind in graphs.values()]
+                [error_of(row["folder"], of_kind) for of_kind in graphs.values()]
                 for row in rows
                 if row["variant"] == variant.name
             ]

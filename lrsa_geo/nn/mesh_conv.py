@@ -118,7 +118,8 @@ class _MeanOfMessages(torch.autograd.Function):
             if grad_weight is not None:
                 grad_weight[of_chunk] = (before.relu() * message).sum(1).to(grad_weight.dtype)
             message *= edges.weight[of_chunk][:, None]
-            message *= before > 0
+            # Where a message was positive; a product with a mask takes five times as long.
+            message = torch.ops.aten.threshold_backward(message, before, 0)
             grad_a[nodes] = sum_by_node(message, ptr)
             grad_b.index_add_(0, source[of_chunk], message)
             grad_r += edges.length[of_chunk].to(message.dtype) @ message

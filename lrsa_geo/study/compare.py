@@ -142,6 +142,18 @@ def compare(
         each = _steps(changed, seconds, timed or to / "seconds_per_step.json")
     else:
         each = dict.fromkeys(changed, -1 if steps is None else steps)
+    return _trained(changed, each, epochs, seeds, to, jobs)
+
+
+def _trained(
+    changed: Mapping[str, TrainConfig],
+    each: Mapping[str, int],
+    epochs: int | None,
+    seeds: Iterable[int],
+    to: Path,
+    jobs: int,
+) -> list[dict[str, Any]]:
+    """The rows of :func:`compare` for configurations by name, each with so many steps."""
     runs, rows = [], []
     for seed, (name, of_variant) in product(seeds, changed.items()):
         # The variants in turns: what disturbs the machine disturbs all.
@@ -189,12 +201,14 @@ def tune(
     """The variants, each with the learning rate that suits it best.
 
     Every pair is trained as by :func:`compare`, with one seed, and judged by the error on the
-    validation graphs, averaged over the fields; test graphs are not looked at.
+    validation graphs, averaged over the fields; test graphs are not looked at. Where the best rate
+    is the smallest or the largest of several, a variant is tried further out, up to three times, in
+    steps of the last two.
 
     Args:
         config: what the variants change; its split must have validation graphs.
         variants: models.
-        learning_rates: to try.
+        learning_rates: to try first.
         to: folder for the runs.
         jobs: runs at a time.
         seconds, steps, epochs: for the training of each pair, see :func:`compare`.
@@ -202,30 +216,61 @@ def tune(
     Raises:
         ValueError: there are no validation graphs.
     """
-    config, variants, rates = copy.deepcopy(config), list(variants), list(learning_rates)
+    config, variants = copy.deepcopy(config), list(variants)
     split = StoreDataModule(prepare_store(config.data), config.data, [], seed=0).split
     if not split.val:
         raise ValueError("data.split.val is 0; tuning needs validation graphs to judge by")
     to.mkdir(parents=True, exist_ok=True)
     config.data.split_file = str(to / "split.json")
     Split(split.train, [], split.val).save(config.data.split_file)
-    pairs = [
-        Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate})
-        for v, rate in product(variants, rates)
-    ]
-    budget = {"seconds": seconds, "steps": steps, "epochs": epochs}
-    rows = compare(config, pairs, [0], to, jobs, **budget)  # type: ignore[arg-type]
-    errors = [
-        np.nanmean([np.array(e["mean"], float) for e in row["report"]["test"].values()])
-        if "test" in row["report"]
-        else np.inf  # it diverged
-        for row in rows
-    ]
-    best = np.reshape(errors, (-1, len(rates))).argmin(axis=1)
+    if seconds is None:
+        each = dict.fromkeys((v.name for v in variants), -1 if steps is None else steps)
+    else:
+        changed = {variant.name: variant.of(config) for variant in variants}
+        each = _steps(changed, seconds, to / "seconds_per_step.json")
+    errors: dict[str, dict[float, float]] = {variant.name: {} for variant in variants}
+    wanted = {variant.name: sorted(set(learning_rates)) for variant in variants}
+    for further in range(_FURTHER + 1):
+        pairs = [
+            (Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate}), v.name, rate)
+            for v in variants
+            for rate in wanted[v.name]
+        ]
+        configs = {pair.name: pair.of(config) for pair, _, _ in pairs}
+        of_pairs = {pair.name: each[name] for pair, name, _ in pairs}
+        rows = _trained(configs, of_pairs, epochs, [0], to, jobs)
+        for (_, name, rate), row in zip(pairs, rows, strict=True):
+            errors[name][rate] = _mean_error(row["report"])
+        wanted = {name: _further_out(tried) for name, tried in errors.items()}
+        if further == _FURTHER or not any(wanted.values()):
+            break
     return [
-        Variant(v.name, {**v.changes, "optim.lr": rates[i]})
-        for v, i in zip(variants, best, strict=True)
+        Variant(v.name, {**v.changes, "optim.lr": min(tried, key=lambda rate: tried[rate])})
+        for v in variants
+        for tried in [errors[v.name]]
     ]
+
+
+_FURTHER = 3
+
+
+def _mean_error(report: Mapping[str, Any]) -> float:
+    """Over the fields; infinite where it diverged."""
+    if "test" not in report:
+        return np.inf
+    return float(np.nanmean([np.array(e["mean"], float) for e in report["test"].values()]))
+
+
+def _further_out(errors: Mapping[float, float]) -> list[float]:
+    """The next learning rate beyond the best one, if that is at the edge of several."""
+    rates = sorted(errors)
+    best = min(rates, key=lambda rate: errors[rate])
+    if len(rates) < 2 or not np.isfinite(errors[best]):
+        return []
+    for edge, next_one in ((rates[0], rates[1]), (rates[-1], rates[-2])):
+        if best == edge:
+            return [float(f"{edge * edge / next_one:.3g}")]
+    return []
 
 
 def _reports(runs: list[tuple[TrainConfig, Path]], jobs: int) -> Iterator[dict[str, Any]]:
@@ -266,9 +311,15 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 
 def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
-    """Optimiser steps of each for so many seconds."""
+    """Optimiser steps of each for so many seconds.
+
+    What ``path`` has is kept. Models that come later are measured beside those that are there, and
+    by them: the machine may have another load by then.
+    """
     each: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     if not set(each) >= set(changed):
-        each = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
+        now = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
+        slower = np.median([now[name] / each[name] for name in now if name in each] or [1])
+        each = {**{name: float(took / slower) for name, took in now.items()}, **each}
         write_json(each, path)
     return {name: max(1, round(seconds / each[name])) for name in changed}

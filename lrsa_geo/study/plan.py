@@ -58,8 +58,8 @@ class Study:
         curve: other budgets, in the same unit, for which all is trained too, each with a schedule
             of its own: the error against the budget. The learning rates are those that were tuned
             for the first budget.
-        learning_rates: of which each model gets the best on the validation graphs; empty for those
-            of the configurations.
+        learning_rates: of which each model gets the best on the validation graphs, or one further
+            out where that is the smallest or the largest; empty for those of the configurations.
         tuning: share of the budget that each learning rate is tried with.
         quick: the data sets' small variants.
     """

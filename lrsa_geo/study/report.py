@@ -10,7 +10,7 @@ import numpy as np
 
 from lrsa_geo.data import open_store
 from lrsa_geo.mesh import DistanceToBoundary, column_slices
-from lrsa_geo.study.tables import shown
+from lrsa_geo.study.tables import shown, spread
 from lrsa_geo.train import load_config, load_surrogate, predict
 
 
@@ -31,20 +31,17 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{first['learning_rate']:g}", shown(first["steps"])]
         for of in fields:
             for kind in ("relative_l2", "surface_relative_l2"):
-                cells.append(_spread([r["fields"][of][kind]["value"] for r in reports]))
+                cells.append(spread([_known(r["fields"][of][kind]["value"]) for r in reports]))
         for of in quantities:
             cells.append(
-                _spread([r["quantities"][of]["rank_correlation"]["value"] for r in reports])
+                spread([_known(r["quantities"][of]["rank_correlation"]["value"]) for r in reports])
             )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _spread(known: list[float | None]) -> str:
-    values = [float("nan") if value is None else value for value in known]
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def error_by_distance(

@@ -23,6 +23,7 @@ from lrsa_geo.train.muon import Muon
 from lrsa_geo.train.objective import Objective, ObjectiveConfig, relative_l2
 from lrsa_geo.train.predict import (
     Prediction,
+    errors_of_one,
     graph_for,
     load_surrogate,
     predict,
@@ -67,6 +68,7 @@ __all__ = [
     "add_config_arguments",
     "assemble",
     "config_from",
+    "errors_of_one",
     "evaluate",
     "find_config",
     "followed_folder",

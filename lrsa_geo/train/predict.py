@@ -244,11 +244,20 @@ def leave_out(error: Exception, file: str, skip_bad: bool) -> None:
     print(f"left out: {named}", file=sys.stderr)
 
 
-def errors_of_one(surrogate: Surrogate, guess: Tensor, truth: Tensor) -> Tensor:
-    """Relative L2 of each field of one graph, against its size in training where it is zero."""
+def errors_of_one(
+    surrogate: Surrogate, guess: Tensor, truth: Tensor, measure: Tensor | None = None
+) -> Tensor:
+    """Relative L2 of each field of one graph, against its size in training where it is zero.
+
+    Args:
+        surrogate: whose prediction it is.
+        guess: ``[N, K]`` predicted fields.
+        truth: ``[N, K]`` those of the graph.
+        measure: ``[N]`` of the nodes, with which the sums are quadratures; None weighs all alike.
+    """
     graph = torch.zeros(len(truth), dtype=torch.long)
     fields, rms = surrogate.signature.fields["y"], surrogate.normalizer.y_rms
-    return relative_l2(guess, truth, graph, 1, fields, rms=rms)[0]
+    return relative_l2(guess, truth, graph, 1, fields, measure=measure, rms=rms)[0]
 
 
 def _written(

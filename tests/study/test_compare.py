@@ -111,6 +111,18 @@ def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path)
     assert report["test_graphs"] == list(range(len(store) - 10, len(store) - 6))
 
 
+def test_tuning_goes_further_out_where_the_best_rate_is_at_the_edge(config, tmp_path):
+    """From rates that are too small a training hardly moves: each larger one is better."""
+    watched = copy.deepcopy(config)
+    watched.data.split = SplitConfig(12, 4, 6, shuffle=False)
+    (tuned,) = tune(watched, VARIANTS[:1], [1e-7, 1e-6], tmp_path, steps=8)
+    tried = {float(folder.name.split("-", 1)[1][:-2]) for folder in tmp_path.glob("small-*-0")}
+    assert tried == {1e-7, 1e-6, 1e-5, 1e-4, 1e-3}
+    assert tuned.changes["optim.lr"] == 1e-3
+    again = tune(watched, VARIANTS[:1], [1e-7, 1e-6], tmp_path, steps=8)
+    assert again == [tuned]
+
+
 def test_tuning_without_validation_graphs_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match=r"data\.split\.val is 0"):
         tune(config, VARIANTS, [1e-2], tmp_path, seconds=1)
