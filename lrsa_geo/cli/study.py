@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from lrsa_geo.cli.parser import Parser
 
 if TYPE_CHECKING:
-    from lrsa_geo.study import Study
+    from lrsa_geo.study import Rows, Study
 
 DESCRIPTION = """\
 Compare models: data sets x models x seeds at equal time, steps or epochs, with tests.
@@ -61,7 +61,7 @@ def compare(argv: list[str]) -> None:
 
 def ablate(argv: list[str]) -> None:
     """Change one thing of LRSA at a time, see ``lrsa-geo ablate --help``."""
-    from lrsa_geo.study import ablation
+    from lrsa_geo.study import ablation, plot_sensitivity
 
     parser = Parser(
         "lrsa-geo ablate",
@@ -69,7 +69,7 @@ def ablate(argv: list[str]) -> None:
         "Change one thing of LRSA at a time: the number of latents, heads, blocks, Transformer\n"
         "blocks on the latents, and the parts of the layer. DATA is what `lrsa-geo train` takes;\n"
         "its configuration is the model that the others are tested against. Results as of\n"
-        "`lrsa-geo compare`.",
+        "`lrsa-geo compare`, and sensitivity.png: the error against each size and part.",
     )
     parser.add_argument("data", type=str, help="name, store or config.yaml")
     parser.add_argument("--seconds", type=float, default=120, help="processor seconds of each run")
@@ -85,16 +85,19 @@ def ablate(argv: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
     values = parser.parse_args(argv)
     study = ablation(values.data, values.seconds, tuple(values.seeds), quick=values.quick)
-    _run(study, values.output, values.jobs)
+    results, folder = _run(study, values.output, values.jobs)
+    plot_sensitivity(study, results, folder / "sensitivity.png")
 
 
-def _run(study: Study, output: str | None, jobs: int) -> None:
+def _run(study: Study, output: str | None, jobs: int) -> tuple[dict[str, Rows], Path]:
+    """Run, print the table; the results and their folder."""
     from lrsa_geo.study import run_study
 
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}, expected at least 1")
     folder = Path(output or Path("runs/studies") / study.name)
-    run_study(study, folder, jobs)
+    results = run_study(study, folder, jobs)
     print()
     print((folder / "table.md").read_text(), end="")
     print(f"\nall runs: {folder}/results.csv; for LaTeX: {folder}/table.tex")
+    return results, folder

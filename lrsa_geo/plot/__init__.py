@@ -1,5 +1,6 @@
 """Every picture the project draws, as PNG files."""
 
+from lrsa_geo.plot.choices import Choice, errors_of_choices
 from lrsa_geo.plot.curves import (
     ErrorPoint,
     cost_against_nodes,
@@ -14,6 +15,7 @@ from lrsa_geo.plot.series import error_over_time, film_strip, movie
 from lrsa_geo.plot.spectra import error_against_rank, errors_in_precision, singular_values
 
 __all__ = [
+    "Choice",
     "ErrorPoint",
     "compare",
     "cost_against_nodes",
@@ -24,6 +26,7 @@ __all__ = [
     "error_over_time",
     "errors_against_budget",
     "errors_in_precision",
+    "errors_of_choices",
     "film_strip",
     "histograms",
     "loss_curves",

@@ -1,6 +1,6 @@
 """Studies: models compared with seeds and their spread, spectra, low precision, cost."""
 
-from lrsa_geo.study.ablation import ablation
+from lrsa_geo.study.ablation import ablation, plot_sensitivity
 from lrsa_geo.study.compare import Variant, compare, seconds_per_step, tune
 from lrsa_geo.study.cost import CostStudy, run_cost, unlike_sizes
 from lrsa_geo.study.decay import DecayRow, DecayStudy, not_enough, run_decay
@@ -17,7 +17,7 @@ from lrsa_geo.study.precision import (
     train_in,
 )
 from lrsa_geo.study.report import error_by_distance, table
-from lrsa_geo.study.run import run_study
+from lrsa_geo.study.run import Rows, run_study
 from lrsa_geo.study.spectrum import Spectrum, effective_rank, write_spectra
 from lrsa_geo.study.statistics import Paired, holm, paired
 from lrsa_geo.study.workload import peak_memory
@@ -32,6 +32,7 @@ __all__ = [
     "Paired",
     "PeriodicKernel",
     "PrecisionStudy",
+    "Rows",
     "Spectrum",
     "Study",
     "Variant",
@@ -50,6 +51,7 @@ __all__ = [
     "not_enough",
     "paired",
     "peak_memory",
+    "plot_sensitivity",
     "poisson",
     "run_cost",
     "run_decay",

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lrsa_geo.plot import Choice, errors_of_choices
 from lrsa_geo.study.plan import Study
+from lrsa_geo.study.run import Rows, cells, fields_of
 
-LATENTS = (8, 16, 32, 64, 128, 256)
-HEADS = (1, 2, 4, 8)
-DEPTHS = (2, 4, 6, 8)
-LATENT_DEPTHS = (0, 1, 2)
+SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "latents": ("num_latents", (8, 16, 32, 64, 128, 256)),
+    "heads": ("heads", (1, 2, 4, 8)),
+    "blocks": ("depth", (2, 4, 6, 8)),
+    "latent blocks": ("latent_depth", (0, 1, 2)),
+}
+"""What is counted, its name in the configuration, and how many are tried."""
 PARTS: dict[str, dict[str, Any]] = {
     "without latent attention": {"model.mixer_options": {"latent_attention": False}},
     "symmetric": {"model.mixer": "lrsa_symmetric"},
@@ -51,14 +56,50 @@ def ablation(
     if model.mixer != "lrsa":
         raise ValueError(f"{data}: its mixer is '{model.mixer}', expected lrsa")
     models: dict[str, dict[str, Any]] = {"LRSA": {}}
-    for what, key, sizes in (
-        ("latents", "num_latents", LATENTS),
-        ("heads", "heads", HEADS),
-        ("blocks", "depth", DEPTHS),
-        ("latent blocks", "latent_depth", LATENT_DEPTHS),
-    ):
+    for what, (key, sizes) in SIZES.items():
         for size in sizes:
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
                 models[f"{size} {what}"] = {f"model.{key}": size}
     models |= PARTS
     return Study(name, {data: changes}, models, seeds, seconds, quick=quick, file=Path(name))
+
+
+def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[Choice]]:
+    """Errors of one field against each size, and of each part that is changed.
+
+    Args:
+        study: as :func:`ablation` gives it.
+        data: one of its data sets.
+        rows: of that set, as :func:`~lrsa_geo.study.run_study` gives them.
+        field: one of its fields.
+    """
+    own = study.config(data, "LRSA").model
+    found = cells(rows, list(study.models), field)
+
+    def choice(label: str, name: str) -> Choice:
+        cell = found[name]
+        return Choice(label, cell.mean, cell.spread or 0, name == "LRSA")
+
+    panels: dict[str, list[Choice]] = {}
+    for what, (key, sizes) in SIZES.items():
+        names = {size: f"{size} {what}" for size in sizes} | {getattr(own, key): "LRSA"}
+        panels[what] = [choice(str(n), name) for n, name in sorted(names.items()) if name in found]
+    panels["parts"] = [choice(name, name) for name in ("LRSA", *PARTS) if name in found]
+    return panels
+
+
+def plot_sensitivity(study: Study, results: Mapping[str, Rows], path: Path) -> None:
+    """Draw the :func:`choices` of every field.
+
+    Args:
+        study: as :func:`ablation` gives it.
+        results: as :func:`~lrsa_geo.study.run_study` gives them.
+        path: PNG file.
+    """
+    pictures = {
+        f"{data}: {field}": choices(study, data, rows, field)
+        for data, rows in results.items()
+        for field in fields_of(rows)
+    }
+    if pictures:
+        errors_of_choices(pictures, path)

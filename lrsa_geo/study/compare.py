@@ -139,7 +139,7 @@ def compare(
     changed = {variant.name: variant.of(config) for variant in variants}
     if seconds is not None:
         to.mkdir(parents=True, exist_ok=True)
-        each = _steps(changed, seconds, timed or to / "seconds_per_step.json")
+        each = steps_within(changed, seconds, timed or to / "seconds_per_step.json")
     else:
         each = dict.fromkeys(changed, -1 if steps is None else steps)
     return _trained(changed, each, epochs, seeds, to, jobs)
@@ -227,7 +227,7 @@ def tune(
         each = dict.fromkeys((v.name for v in variants), -1 if steps is None else steps)
     else:
         changed = {variant.name: variant.of(config) for variant in variants}
-        each = _steps(changed, seconds, to / "seconds_per_step.json")
+        each = steps_within(changed, seconds, to / "seconds_per_step.json")
     errors: dict[str, dict[float, float]] = {variant.name: {} for variant in variants}
     wanted = {variant.name: sorted(set(learning_rates)) for variant in variants}
     for further in range(_FURTHER + 1):
@@ -310,7 +310,7 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
     return report
 
 
-def _steps(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
+def steps_within(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
     """Optimiser steps of each for so many seconds.
 
     What ``path`` has is kept. Models that come later are measured beside those that are there, and

@@ -179,7 +179,7 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
     ]
     for data, rows in results.items():
         lines += ["", f"## {data}", ""]
-        fields = _fields(rows) or ["error"]  # of none, where every training diverged
+        fields = fields_of(rows) or ["error"]  # of none, where every training diverged
         head = ["model", "parameters", "steps", "learning rate"]
         for field in fields:
             head += [field, "p"]
@@ -211,7 +211,7 @@ def curve_tables(study: Study, curves: Curves) -> str:
             continue
         budgets = sorted(of_data)
         tuned = f", learning rates tuned for {shown(study.budget)}" if study.learning_rates else ""
-        for field in _fields(of_data[study.budget]):
+        for field in fields_of(of_data[study.budget]):
             lines += ["", f"{data}, {field}, after so many {UNITS[study.unit]}{tuned}:", ""]
             found = {b: cells(of_data[b], list(study.models), field) for b in budgets}
             rows = [
@@ -226,7 +226,7 @@ def plot_errors(study: Study, curves: Curves, path: Path) -> None:
     """The mean error of each model against the budget, and against its parameters, as a picture."""
     panels: dict[str, dict[str, list[ErrorPoint]]] = {}
     for data, of_data in curves.items():
-        for field in _fields(of_data[study.budget]):
+        for field in fields_of(of_data[study.budget]):
             panel = panels.setdefault(f"{data}: {field}", {})
             for budget in sorted(of_data):
                 for model, cell in cells(of_data[budget], list(study.models), field).items():
@@ -244,7 +244,7 @@ def plot_errors(study: Study, curves: Curves, path: Path) -> None:
 def latex(study: Study, results: dict[str, Rows]) -> str:
     """Models against data sets, with booktabs' rules."""
     columns = [
-        (data, field) for data, rows in results.items() for field in _fields(rows) or ["error"]
+        (data, field) for data, rows in results.items() for field in fields_of(rows) or ["error"]
     ]
     lines = [
         r"\begin{tabular}{l" + "r" * len(columns) + "}",
@@ -288,7 +288,8 @@ def _baseline(rows: Rows, field: str, name: str) -> float | None:
     return None
 
 
-def _fields(rows: Rows) -> list[str]:
+def fields_of(rows: Rows) -> list[str]:
+    """Names of the fields whose errors the rows have; none where every training diverged."""
     whole = [row["report"] for row in rows if "diverged" not in row["report"]]
     return list(whole[0]["test"]) if whole else []
 

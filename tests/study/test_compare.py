@@ -15,6 +15,7 @@ import torch
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import DistanceToBoundary
 from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table, tune
+from lrsa_geo.study.compare import steps_within
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -97,6 +98,20 @@ def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
     finally:
         torch.set_num_threads(threads)
     assert [row["report"]["test"] for row in two] == [row["report"]["test"] for row in one]
+
+
+def test_models_that_come_later_are_measured_by_those_that_are_there(config, tmp_path):
+    """The machine was 1,000 times as fast then, and would be for both."""
+    changed = {variant.name: variant.of(config) for variant in VARIANTS}
+    timed = tmp_path / "seconds_per_step.json"
+    now = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
+    timed.write_text(json.dumps({"small": now["small"] / 1000}))
+    steps = steps_within(changed, now["small"], timed)
+    each = json.loads(timed.read_text())
+    assert each["small"] == now["small"] / 1000
+    assert each["hybrid"] == pytest.approx(now["hybrid"] / 1000, rel=0.9)
+    assert steps["small"] == 1000
+    assert steps_within(changed, now["small"], timed) == steps
 
 
 def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path):

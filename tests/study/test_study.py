@@ -16,7 +16,8 @@ from lrsa_geo.files import shipped_datasets
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
-from lrsa_geo.study import Study, ablation
+from lrsa_geo.study import Study, ablation, plot_sensitivity
+from lrsa_geo.study.ablation import choices
 from lrsa_geo.study.run import cells, latex, markdown
 
 STUDY = """
@@ -331,3 +332,22 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file):
 def model_sizes(model: dict) -> dict:
     known = {field.name for field in fields(OperatorConfig)}
     return {key: value for key, value in model.items() if key in known} | {"fourier_octaves": 2}
+
+
+def test_the_picture_of_an_ablation_has_every_model_once_and_its_own_in_each_panel(
+    cells_file, tmp_path
+):
+    changes = {"model.channels": 24, "model.heads": 4, "model.num_latents": 32, "model.depth": 4}
+    study, data = ablation(str(cells_file), 5, (0, 1), changes=changes), str(cells_file)
+    rows = [
+        {"variant": name, "report": {"test": {"p": {"per_mesh": [0.1 + number, 0.3 + number]}}}}
+        for number, name in enumerate(study.models)
+        for _ in study.seeds
+    ]
+    panels = choices(study, data, rows, "p")
+    assert [choice.label for choice in panels["latents"]] == ["8", "16", "32", "64", "128", "256"]
+    assert all(sum(choice.own for choice in panel) == 1 for panel in panels.values())
+    others = [choice.error for panel in panels.values() for choice in panel if not choice.own]
+    assert sorted(others) == pytest.approx([0.2 + n for n in range(1, len(study.models))])
+    plot_sensitivity(study, {data: rows}, tmp_path / "sensitivity.png")
+    assert (tmp_path / "sensitivity.png").stat().st_size > 10_000
