@@ -46,6 +46,7 @@ class Cell:
 
 
 Rows = list[dict[str, Any]]
+"""What :func:`compare` gives: one for each training."""
 ROW = ("variant", "seed", "learning_rate", "steps")
 """What a row of the CSV has of a training, whatever came of it."""
 Curves = dict[str, dict[float, Rows]]
