@@ -18,8 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import torch
 from torch_geometric.data import Data
 
 from lrsa_geo.files import atomic_path
-from lrsa_geo.process import keep_freed_memory
+from lrsa_geo.process import end_with_parent, keep_freed_memory
 
 
 @contextmanager
@@ -258,11 +257,4 @@ def _start_worker(job: _Job) -> None:
     global _job
     _job = job
     keep_freed_memory()
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    end_with_parent()

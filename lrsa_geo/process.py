@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
+import threading
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # From glibc's malloc.h.
@@ -36,6 +40,21 @@ def keep_freed_memory() -> None:
         return  # another C library
     mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the largest value it takes
     mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def end_with_parent() -> None:
+    """Have this worker of a pool end when the process that started it does, even if it is killed.
+
+    Without it a worker goes on with what it was sent, and then waits for ever.
+    """
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def free_memory() -> int:

@@ -21,6 +21,7 @@ import torch
 from torch_geometric.data import Batch
 
 from lrsa_geo.data import Split
+from lrsa_geo.process import end_with_parent
 from lrsa_geo.train import (
     NonFiniteLossError,
     StoreDataModule,
@@ -278,10 +279,13 @@ def _reports(runs: list[tuple[TrainConfig, Path]], jobs: int) -> Iterator[dict[s
     if jobs == 1:
         yield from (_report(*run) for run in runs)
         return
-    with ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
         yield from pool.map(_report, *zip(*runs, strict=True))
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    end_with_parent()
 
 
 def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from lrsa_geo.train import (
     load_config,
     load_surrogate,
     predict,
+    save_config,
 )
 
 VARIANTS = [
@@ -98,6 +101,44 @@ def test_several_runs_at_a_time_give_the_same_models(config, tmp_path):
     finally:
         torch.set_num_threads(threads)
     assert [row["report"]["test"] for row in two] == [row["report"]["test"] for row in one]
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from lrsa_geo.study import Variant, compare
+from lrsa_geo.train import load_config
+if __name__ == "__main__":
+    both = [Variant("one"), Variant("other")]
+    compare(load_config(sys.argv[1]), both, [0], Path(sys.argv[2]), 2, steps=10**6)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells of the children")
+def test_the_trainings_of_a_killed_comparison_end(config, tmp_path):
+    save_config(config, tmp_path / "config.yaml")
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    script = [sys.executable, tmp_path / "endless.py", tmp_path / "config.yaml", tmp_path]
+    process = subprocess.Popen(script, stderr=subprocess.DEVNULL)
+    while len(list(tmp_path.glob("*-0/config.yaml"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    waited_until = time.monotonic() + 60
+    while any(alive(child) for child in children):
+        assert time.monotonic() < waited_until
+        time.sleep(0.1)
+
+
+def alive(process: str) -> bool:
+    """Whether it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_models_that_come_later_are_measured_by_those_that_are_there(config, tmp_path):
