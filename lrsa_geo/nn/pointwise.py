@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn.inits import reset
 
+_TOO_MANY_TO_KEEP = 1 << 22  # hidden numbers of a feed-forward layer
 EPS = 1e-6  # PyTorch's default depends on the dtype, and so would the answer
 
 
@@ -119,7 +120,39 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., in_channels]`` -> ``[..., out_channels]``."""
-        return self.out(F.gelu(self.hidden(x)))
+        hidden = self.hidden(x)
+        keep = hidden.numel() < _TOO_MANY_TO_KEEP or not torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or keep:
+            return self.out(F.gelu(hidden))
+        y: Tensor = _LinearOfGELU.apply(hidden, self.out.weight, self.out.bias)
+        return y
+
+
+class _LinearOfGELU(torch.autograd.Function):
+    """y = W GELU(h) + b, of which h alone is kept: the backward pass works GELU(h) out again.
+
+    GELU(h) is the widest tensor of a block, a fifth of what a step keeps. With 32,000 nodes working
+    it out again takes 1 % of the layer's time, with 1,000, whose numbers stay near, 20 %.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(h, weight)
+        return F.linear(F.gelu(h), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight = ctx.saved_tensors
+        of_h, of_weight, of_bias = ctx.needs_input_grad
+        rows = dy.reshape(-1, dy.shape[-1])
+        dh = dw = db = None
+        if of_weight:
+            dw = rows.mT @ F.gelu(h).reshape(-1, h.shape[-1])
+        if of_bias:
+            db = rows.sum(0)
+        if of_h:
+            dh = torch.ops.aten.gelu_backward(dy @ weight.to(dy.dtype), h)
+        return dh, dw, db
 
 
 def reset_children(module: nn.Module) -> None:
