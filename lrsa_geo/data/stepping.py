@@ -170,12 +170,24 @@ class Stepping:
         return [c for f in self.fed for c in range(slices[f.name].start, slices[f.name].stop)]
 
     @cached_property
-    def changing(self) -> Tensor:
-        """``[K] bool``: columns of which the network gives the change."""
-        changing = torch.zeros(total_width(self.states), dtype=torch.bool)
-        if self.residual and self.steps:
-            changing[self.fed_columns] = True
-        return changing
+    def _devices(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
+    def columns_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Which columns of the states the next step reads, and which ones the network changes.
+
+        They are brought to a device once: a copy in every step would hold back a GPU.
+
+        Returns:
+            ``[W]`` numbers, the :attr:`fed_columns`, and ``[K] bool``.
+        """
+        if device not in self._devices:
+            changing = torch.zeros(total_width(self.states), dtype=torch.bool)
+            if self.residual and self.steps:
+                changing[self.fed_columns] = True
+            fed = torch.tensor(self.fed_columns, dtype=torch.long)
+            self._devices[device] = fed.to(device), changing.to(device)
+        return self._devices[device]
 
     @cached_property
     def _past(self) -> slice:
@@ -185,7 +197,7 @@ class Stepping:
 
     def past_of(self, states: Tensor) -> Tensor:
         """``[N, h, K]``, oldest first -> ``[N, h width]`` of the fields that feed."""
-        past = states[..., self.fed_columns]
+        past = states.index_select(-1, self.columns_on(states.device)[0])
         past = past.flip(1) if self.steps else past
         return past.reshape(len(states), self.history * len(self.fed_columns))
 
@@ -194,13 +206,15 @@ class Stepping:
         last = x.new_zeros(len(x), total_width(self.states))
         if self.history:
             start = self._past.start
-            last[:, self.fed_columns] = x[:, start : start + len(self.fed_columns)]
+            columns, _ = self.columns_on(x.device)
+            last.index_copy_(1, columns, x[:, start : start + len(columns)])
         return last
 
     def complete(self, y: Tensor, data: Data) -> Tensor:
         """The next state, of what the network gives: its change, and given values where it has."""
-        if self.changing.any():
-            y = torch.where(self.changing.to(y.device), y + self.last(data.x), y)
+        if self.residual and self.steps and self.fed:
+            _, changing = self.columns_on(y.device)
+            y = torch.where(changing, y + self.last(data.x), y)
         given = data.get("given")
         return y if given is None else torch.where(given.isnan(), y, given)
 
@@ -214,7 +228,7 @@ class Stepping:
         static = total_width(self.x)
         if "x" in self.fields:
             older = data.x[:, start : self._past.stop - width]
-            fed = states[:, self.fed_columns].to(data.x.dtype)
+            fed = states.index_select(1, self.columns_on(states.device)[0]).to(data.x.dtype)
             later.x = torch.cat([data.x[:, :static], known.x_t, fed, older], dim=1)
         if self.known_cond:
             later.cond = torch.cat([data.cond[:, : total_width(self.cond)], known.cond_t], dim=1)

@@ -172,7 +172,8 @@ class StepView(StoreView):
         if "x" in stepping.fields and wanted & {"x", "change"}:
             own = [graph["x"]] if stepping.x else []
             found["x"] = torch.cat([*own, known[0].x_t, stepping.past_of(past)], dim=1)
-            found["change"] = y - stepping.last(found["x"]) * stepping.changing
+            _, changing = stepping.columns_on(y.device)
+            found["change"] = y - stepping.last(found["x"]) * changing
         if "cond" in stepping.fields and "cond" in wanted:
             own = [graph["cond"]] if stepping.cond else []
             found["cond"] = torch.cat([*own, known[0].cond_t], dim=1)

@@ -154,14 +154,15 @@ class SeriesModule(SurrogateModule):
         if not noise or not torch.is_grad_enabled():
             return batch
         noisy: Batch = batch.clone()
-        deviation = self.surrogate.normalizer.y.scale[stepping.fed_columns]
-        width, age = len(stepping.fed_columns), stepping.history
+        fed, _ = stepping.columns_on(batch.x.device)
+        deviation = self.surrogate.normalizer.y.scale[fed]
+        width, age = len(fed), stepping.history
         steps = torch.randn(age, len(batch.x), width, device=batch.x.device)
         walk = steps.flip(0).cumsum(0).flip(0) / math.sqrt(age)  # the newest has moved most
         walk = walk * (noise * deviation)
         given = batch.get("given")
         if given is not None:
-            walk = torch.where(given[:, stepping.fed_columns].isnan(), walk, 0)
+            walk = torch.where(given[:, fed].isnan(), walk, 0)
         start = batch.x.shape[1] - age * width
         past = batch.x[:, start:] + walk.transpose(0, 1).reshape(len(batch.x), -1)
         noisy.x = torch.cat([batch.x[:, :start], past], dim=1)

@@ -2,8 +2,8 @@
 
 On a GPU such a look holds back the calls that follow, and the device idles until they arrive. What
 depends on values is in the layout of a batch, which the loader makes on the CPU. Without a GPU the
-operations are watched whose result, or its shape, the host would have to know. Series, an average
-of the weights and the loss `relative_l2_gradient` still look at values; they are not here.
+operations are watched whose result, or its shape, the host would have to know. An average of the
+weights and the loss `relative_l2_gradient` still look at values; they are not here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from decay import decaying
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lrsa_geo.data import MeshStore, SplitConfig
+from lrsa_geo.data import MeshStore, SeriesConfig, SplitConfig
+from lrsa_geo.mesh import Field
 from lrsa_geo.train import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.config import OptimConfig
@@ -72,7 +74,10 @@ class Copies(TorchFunctionMode):
         self.found = found
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
-        if function in COPIES:
+        by_list = function in (Tensor.__getitem__, Tensor.__setitem__) and any(
+            isinstance(index, list) for index in (args[1] if type(args[1]) is tuple else args[1:2])
+        )
+        if function in COPIES or by_list:
             self.found.append(function.__qualname__)
         return function(*args, **(kwargs or {}))
 
@@ -146,6 +151,12 @@ def fit(store: MeshStore, watch: Any, tmp_path: Path, accelerator: str, **config
     assert watch.steps >= 3
 
 
+SERIES = [
+    pytest.param(SeriesConfig(), id="one step"),
+    pytest.param(SeriesConfig(unroll=2, history=2, noise=0.01), id="two steps"),
+    pytest.param(SeriesConfig(pushforward=1, prescribed={"u": [1]}), id="pushforward"),
+    pytest.param(SeriesConfig(mode="time"), id="time"),
+]
 CASES = [
     *(pytest.param({"model": model}, id=name) for name, model in STEPS.items()),
     *(
@@ -165,6 +176,26 @@ def test_no_step_looks_at_values(cells, tmp_path, config) -> None:
     assert watch.found == []
 
 
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
+    """24 series that fade away."""
+    path = tmp_path_factory.mktemp("series") / "decay.h5"
+    return MeshStore.write(path, map(decaying, range(24)), {"states": (Field("u"),)})
+
+
+@pytest.mark.parametrize("config", SERIES)
+def test_no_step_of_series_looks_at_values(series, tmp_path, config) -> None:
+    watch = WatchSteps()
+    fit(series, watch, tmp_path, "cpu", series=config)
+    assert watch.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("config", SERIES)
+def test_no_step_of_series_waits_for_a_gpu(series, tmp_path, config) -> None:
+    fit(series, RefuseWaits(), tmp_path, "gpu", series=config)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("config", CASES)
 def test_no_step_waits_for_a_gpu(cells, tmp_path, config) -> None:
@@ -179,4 +210,5 @@ def test_the_watch_sees_what_waits() -> None:
         values[values > 1]
         values.new_tensor([1.0])
         torch.repeat_interleave(torch.tensor([1, 2]))
-    assert len(found) == 5
+        values[[0, 2]]
+    assert len(found) == 6

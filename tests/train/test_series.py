@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from decay import decaying
 from torch_geometric.data import Batch
 
 from lrsa_geo.data import MeshStore, SeriesConfig, StepView, stepping_of
-from lrsa_geo.mesh import Field, MeshData
+from lrsa_geo.mesh import Field
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
@@ -34,23 +35,6 @@ from lrsa_geo.train.rollout_report import rollout_report, stable_steps
 from lrsa_geo.train.series import some_examples
 
 SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
-
-
-def decaying(seed: int, steps: int = 8, rate: float = 0.3) -> MeshData:
-    """u(x, t) = (1 + k.x) exp(-rate t), which halves as often everywhere."""
-    draw = torch.Generator().manual_seed(seed)
-    nodes = int(torch.randint(20, 40, (), generator=draw))
-    pos = torch.rand(nodes, 2, generator=draw)
-    slope = torch.randn(2, generator=draw)
-    times = torch.arange(steps, dtype=torch.float64) / 2
-    states = (1 + pos @ slope)[:, None] * torch.exp(-rate * times.float())
-    return MeshData(
-        pos=pos,
-        states=states[:, :, None],
-        times=times,
-        boundary=(pos[:, 0] < 0.3).to(torch.int8),
-        measure=torch.full((nodes,), 1 / nodes),
-    )
 
 
 @pytest.fixture(scope="module")
