@@ -21,6 +21,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without latent attention": {"model.mixer_options": {"latent_attention": False}},
     "symmetric": {"model.mixer": "lrsa_symmetric"},
     "softmax starts flat": {"model.mixer_options": {"sharpness": 1.0}},
+    "weights start apart": {"model.mixer_options": {"aligned_start": False}},
     "latent blocks start whole": {"model.mixer_options": {"latent_start": 1.0}},
 }
 """The paper's component variants (arXiv 2604.03582, Figure 5), and those of the start."""

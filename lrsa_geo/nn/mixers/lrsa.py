@@ -164,6 +164,11 @@ class LRSA(LowRankMixer):
             what fresh weights would give.
         latent_attention: with self-attention and a second feed-forward layer on the latents;
             without is an ablation of the paper.
+        aligned_start: at the start nodes read those latents that hear of them: q has the weights
+            of k, :math:`O_1 v` is the identity, so that latents are means of nodes (in each head
+            by its weights), and :math:`k'` has those of k too, so that the key of a latent is that
+            of the nodes it hears. Without, all weights are drawn on their own, and at the start
+            every node reads nearly the same mixture of latents.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
@@ -193,6 +198,7 @@ class LRSA(LowRankMixer):
         sharpness: float = 2.0,
         latent_start: float = 0.2,
         latent_attention: bool = True,
+        aligned_start: bool = True,
     ) -> None:
         super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
@@ -202,6 +208,7 @@ class LRSA(LowRankMixer):
         width = head_width(channels, heads)
         self.heads = heads
         self.num_latents = num_latents
+        self.aligned_start = aligned_start
 
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.to_keys_values = Linear(channels, 2 * channels, bias=False)
@@ -224,6 +231,17 @@ class LRSA(LowRankMixer):
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
         reset_children(self)
+        if self.aligned_start:
+            self._align()
+
+    @torch.no_grad()
+    def _align(self) -> None:
+        """Start with q = k, O_1 v = 1 and k' = k; v is a rotation, of about the size of the others."""
+        of_keys, of_values = self.to_keys_values.weight.chunk(2)
+        nn.init.orthogonal_(of_values)
+        self.compress_out.weight.copy_(of_values.T)
+        self.to_queries.weight.copy_(of_keys)
+        self.to_latent_keys_values.weight.chunk(2)[0].copy_(of_keys)
 
     def prepare(self, rows: Tensor) -> NodeVectors:
         """Keys, values and queries of the nodes ``[R, C]``.

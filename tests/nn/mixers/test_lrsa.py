@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -402,6 +403,46 @@ def test_at_the_start_sharpness_decides_how_many_nodes_a_latent_looks_at():
     assert counts[0] == pytest.approx(500, rel=1e-3)
     assert counts == sorted(counts, reverse=True)
     assert counts[2] < 0.2 * counts[0]
+
+
+def test_an_aligned_start_is_the_one_that_is_said():
+    torch.manual_seed(0)
+    layer, x = LRSA(24, 3, 8, latent_depth=0), torch.randn(30, 24)
+    of_keys, of_values = layer.to_keys_values.weight.chunk(2)
+    torch.testing.assert_close(layer.to_queries.weight, of_keys)
+    torch.testing.assert_close(layer.to_latent_keys_values.weight[:24], of_keys)
+    torch.testing.assert_close(layer.compress_out.weight @ of_values, torch.eye(24))
+    assert float(of_values.std()) == pytest.approx(float(of_keys.std()), rel=0.2)
+    layer.latent_norm.gain.data.zero_()  # all latents hear all nodes alike
+    z = layer.compress(layer.prepare(x), NodeLayout.of(x))[0]
+    torch.testing.assert_close(z, x.mean(0).expand(8, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_with_an_aligned_start_nodes_read_the_latents_that_hear_of_them():
+    """Two kinds of nodes: how much of what a node reads comes from its own kind."""
+    torch.manual_seed(0)
+    kinds = torch.randn(2, 24, dtype=torch.float64).repeat_interleave(20, 0)
+    x = kinds + 0.3 * torch.randn_like(kinds)
+    own = torch.arange(40) < 20
+
+    def from_its_own(aligned: bool) -> float:
+        shares = []
+        for seed in range(8):
+            torch.manual_seed(seed)
+            layer = LRSA(24, 3, 8, latent_depth=0, aligned_start=aligned).double()
+            nodes = layer.prepare(x)
+            queries, keys, _ = layer._queries_keys_values(nodes)
+            heard = torch.einsum("mhd,nhd->hmn", queries, keys).mul(8**-0.5).softmax(-1)
+            z = layer.compress(nodes, NodeLayout.of(x))[0]
+            of_z = layer.to_latent_keys_values(layer.processed_norm(z)).chunk(2, dim=1)[0]
+            of_z = layer.latent_key_norm(of_z.unflatten(1, (3, 8)))
+            read = torch.einsum("nhd,mhd->hnm", nodes.queries, of_z).mul(8**-0.5).softmax(-1)
+            mixing = (read @ heard).detach().mean(0)
+            shares.append(float(mixing[own][:, own].sum() / own.sum()))
+        return float(np.mean(shares))
+
+    assert from_its_own(False) == pytest.approx(0.5, abs=0.05)
+    assert from_its_own(True) > 0.6
 
 
 @pytest.mark.parametrize("depth", [1, 2])
