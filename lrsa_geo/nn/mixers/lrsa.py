@@ -236,7 +236,7 @@ class LRSA(LowRankMixer):
 
     @torch.no_grad()
     def _align(self) -> None:
-        """Start with q = k, O_1 v = 1 and k' = k; v is a rotation, of about the size of the others."""
+        """Start with q = k, O_1 v = 1 and k' = k; v is a rotation, about as large as the others."""
         of_keys, of_values = self.to_keys_values.weight.chunk(2)
         nn.init.orthogonal_(of_values)
         self.compress_out.weight.copy_(of_values.T)
