@@ -407,7 +407,8 @@ def test_at_the_start_sharpness_decides_how_many_nodes_a_latent_looks_at():
 
 def test_an_aligned_start_is_the_one_that_is_said():
     torch.manual_seed(0)
-    layer, x = LRSA(24, 3, 8, latent_depth=0), torch.randn(30, 24)
+    layer = LRSA(24, 3, 8, latent_depth=0, aligned_start=True)
+    x = torch.randn(30, 24)
     of_keys, of_values = layer.to_keys_values.weight.chunk(2)
     torch.testing.assert_close(layer.to_queries.weight, of_keys)
     torch.testing.assert_close(layer.to_latent_keys_values.weight[:24], of_keys)
