@@ -66,6 +66,9 @@ class Variant:
         return config
 
 
+_FURTHER = 3  # learning rates beyond those that are given
+
+
 def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[float]:
     """Processor seconds of one optimiser step, the configurations in turns.
 
@@ -245,27 +248,20 @@ def tune(
         wanted = {name: _further_out(tried) for name, tried in errors.items()}
         if further == _FURTHER or not any(wanted.values()):
             break
-    return [
-        Variant(v.name, {**v.changes, "optim.lr": min(tried, key=lambda rate: tried[rate])})
-        for v in variants
-        for tried in [errors[v.name]]
-    ]
-
-
-_FURTHER = 3
+    best = {name: min(tried, key=tried.__getitem__) for name, tried in errors.items()}
+    return [Variant(v.name, {**v.changes, "optim.lr": best[v.name]}) for v in variants]
 
 
 def _mean_error(report: Mapping[str, Any]) -> float:
     """Over the fields; infinite where it diverged."""
-    if "test" not in report:
-        return np.inf
-    return float(np.nanmean([np.array(e["mean"], float) for e in report["test"].values()]))
+    errors = [np.array(error["mean"], float) for error in report.get("test", {}).values()]
+    return float(np.nanmean(errors)) if np.isfinite(errors).any() else np.inf
 
 
 def _further_out(errors: Mapping[float, float]) -> list[float]:
     """The next learning rate beyond the best one, if that is at the edge of several."""
     rates = sorted(errors)
-    best = min(rates, key=lambda rate: errors[rate])
+    best = min(rates, key=errors.__getitem__)
     if len(rates) < 2 or not np.isfinite(errors[best]):
         return []
     for edge, next_one in ((rates[0], rates[1]), (rates[-1], rates[-2])):
