@@ -82,16 +82,15 @@ def lines_of(run: Path, factor: float, graphs: int) -> list[str]:
         own = store[number]
         fine = recipe.sample(int(own.sample))
         if alike(own, fine):
-            errors.append(
-                [
-                    errors_of_one(surrogate, predict(surrogate, graph), graph.y, graph.measure)
-                    for graph in (own, fine)
-                ]
-            )
+            both = [
+                errors_of_one(surrogate, predict(surrogate, graph), graph.y, graph.measure)
+                for graph in (own, fine)
+            ]
+            errors.append(torch.stack(both))
             nodes.append([len(own.pos), len(fine.pos)])
     if not errors:
         raise SystemExit(f"{run}: no sample is the same on its finer mesh")
-    mean = torch.stack([torch.stack(pair) for pair in errors]).mean(0)
+    mean = torch.stack(errors).mean(0)
     sizes = [f"{size:,.0f}" for size in np.mean(nodes, axis=0)]
     return [
         f"| {config.name} | {len(errors)} of {len(numbers)} | {' | '.join(sizes)} | {field.name} |"

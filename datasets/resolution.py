@@ -20,13 +20,7 @@ from torch_geometric.data import Data
 
 from lrsa_geo.simulate.elasticity import ElasticityRecipe
 from lrsa_geo.study import Variant, compare
-from lrsa_geo.train import (
-    errors_of_one,
-    find_config,
-    load_surrogate,
-    parse_config,
-    predict,
-)
+from lrsa_geo.train import errors_of_one, find_config, load_surrogate, parse_config, predict
 
 SKEW = 1.2
 MESHES = {"own": (1.0, 0.0), "4 x nodes": (4.0, 0.0), "4 x nodes, lopsided": (4.0, SKEW)}

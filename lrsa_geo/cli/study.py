@@ -22,7 +22,8 @@ STUDY is a YAML file:
   seconds: 120                          processor seconds of each training; or `steps: 1000`,
                                         or `epochs: 20`
   curve: [30, 60]                       other budgets, each with trainings of its own
-  learning_rates: [0.005, 0.01, 0.02]   each model gets the best on the validation graphs
+  learning_rates: [0.005, 0.01, 0.02]   each model gets the best on the validation graphs, or one
+                                        further out where that is the smallest or the largest
   tuning: 0.4                           share of the budget that each rate is tried with
   quick: true                           the data sets' small variants
 

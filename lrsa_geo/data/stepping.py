@@ -169,6 +169,11 @@ class Stepping:
         slices = column_slices(self.states)
         return [c for f in self.fed for c in range(slices[f.name].start, slices[f.name].stop)]
 
+    @property
+    def _changes(self) -> bool:
+        """The network gives the change of a state, not the state, where there is one to change."""
+        return bool(self.residual and self.steps and self.fed)
+
     @cached_property
     def _devices(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
         return {}
@@ -183,7 +188,7 @@ class Stepping:
         """
         if device not in self._devices:
             changing = torch.zeros(total_width(self.states), dtype=torch.bool)
-            if self.residual and self.steps:
+            if self._changes:
                 changing[self.fed_columns] = True
             fed = torch.tensor(self.fed_columns, dtype=torch.long)
             self._devices[device] = fed.to(device), changing.to(device)
@@ -212,7 +217,7 @@ class Stepping:
 
     def complete(self, y: Tensor, data: Data) -> Tensor:
         """The next state, of what the network gives: its change, and given values where it has."""
-        if self.residual and self.steps and self.fed:
+        if self._changes:
             _, changing = self.columns_on(y.device)
             y = torch.where(changing, y + self.last(data.x), y)
         given = data.get("given")

@@ -82,7 +82,7 @@ class _RootMeanSquare(torch.autograd.Function):
         width = y.shape[-1]
         if dy is None:
             return None if dr is None else -(r.square() * dr / width) * y
-        total = torch.linalg.vecdot(dy, y).unsqueeze(-1)
+        total = (dy.unsqueeze(-2) @ y.unsqueeze(-1)).squeeze(-1)  # without the products in memory
         if dr is None and not torch.is_grad_enabled():
             return torch.addcmul(dy, y, total, value=-1 / width).mul_(r)
         dx = r * (dy - y * total / width)

@@ -163,9 +163,9 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
     """The study's protocol and a table for each data set, in Markdown."""
     budget = f"{shown(study.budget)} {UNITS[study.unit]}"
     rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
-    further = ", or further out where that is at the edge" if len(study.learning_rates) > 1 else ""
-    tuned = f"the best of {rates} on the validation graphs{further}"
-    tuned = tuned if rates else "the configuration's"
+    tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
+    if len(study.learning_rates) > 1:
+        tuned += ", or further out where that is at the edge"
     lines = [
         f"# {study.name}",
         "",
