@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from lrsa_geo.mesh import MeshData
+from lrsa_geo.data import MeshStore
+from lrsa_geo.mesh import Field, MeshData
 
 
 def decaying(seed: int, steps: int = 8, rate: float = 0.3) -> MeshData:
@@ -22,3 +25,8 @@ def decaying(seed: int, steps: int = 8, rate: float = 0.3) -> MeshData:
         boundary=(pos[:, 0] < 0.3).to(torch.int8),
         measure=torch.full((nodes,), 1 / nodes),
     )
+
+
+def store_of_decays(folder: Path) -> MeshStore:
+    """24 of them."""
+    return MeshStore.write(folder / "decay.h5", map(decaying, range(24)), {"states": (Field("u"),)})

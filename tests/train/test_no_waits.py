@@ -2,8 +2,8 @@
 
 On a GPU such a look holds back the calls that follow, and the device idles until they arrive. What
 depends on values is in the layout of a batch, which the loader makes on the CPU. Without a GPU the
-operations are watched whose result, or its shape, the host would have to know. An average of the
-weights and the loss `relative_l2_gradient` still look at values; they are not here.
+operations are watched whose result, or its shape, the host would have to know. The loss
+`relative_l2_gradient` looks at positions for the rows of a grid; it is not here.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from decay import decaying
+from decay import store_of_decays
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lrsa_geo.data import MeshStore, SeriesConfig, SplitConfig
-from lrsa_geo.mesh import Field
 from lrsa_geo.train import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from lrsa_geo.train.assembly import assemble
+from lrsa_geo.train.averaging import MovingAverage
 from lrsa_geo.train.config import OptimConfig
 
 aten = torch.ops.aten
@@ -129,14 +129,15 @@ def fit(store: MeshStore, watch: Any, tmp_path: Path, accelerator: str, **config
     """A short training, watched."""
     sizes = {"channels": 16, "depth": 2, "heads": 2, "num_latents": 4}
     data = {"batch_size": 4, "split": SplitConfig(16, 2, 6, shuffle=False)}
-    parts = assemble(
-        TrainConfig(
-            data=DataConfig(str(store.path), **(data | config.pop("data", {}))),
-            model=ModelConfig(**(sizes | config.pop("model", {}))),
-            **config,
-        ),
-        store,
+    settings = TrainConfig(
+        data=DataConfig(str(store.path), **(data | config.pop("data", {}))),
+        model=ModelConfig(**(sizes | config.pop("model", {}))),
+        **config,
     )
+    parts = assemble(settings, store)
+    callbacks = [watch]  # what comes before it is watched
+    if settings.optim.average is not None:
+        callbacks = [MovingAverage(settings.optim.average), watch]
     lightning.Trainer(
         max_epochs=1,
         accelerator=accelerator,
@@ -144,7 +145,7 @@ def fit(store: MeshStore, watch: Any, tmp_path: Path, accelerator: str, **config
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[watch],
+        callbacks=callbacks,
         gradient_clip_val=1.0,
         default_root_dir=tmp_path,
     ).fit(parts.module, datamodule=parts.loaders)
@@ -166,6 +167,7 @@ CASES = [
     pytest.param({"objective": ObjectiveConfig(loss="mse", by_measure=True)}, id="by measure"),
     pytest.param({"objective": ObjectiveConfig(loss="relative_l2_edges")}, id="slopes"),
     pytest.param({"optim": OptimConfig("adamw")}, id="AdamW"),
+    pytest.param({"optim": OptimConfig(average=0.9)}, id="moving average"),
 ]
 
 
@@ -178,9 +180,7 @@ def test_no_step_looks_at_values(cells, tmp_path, config) -> None:
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
-    """24 series that fade away."""
-    path = tmp_path_factory.mktemp("series") / "decay.h5"
-    return MeshStore.write(path, map(decaying, range(24)), {"states": (Field("u"),)})
+    return store_of_decays(tmp_path_factory.mktemp("series"))
 
 
 @pytest.mark.parametrize("config", SERIES)

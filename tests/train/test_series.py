@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from decay import decaying
+from decay import decaying, store_of_decays
 from torch_geometric.data import Batch
 
 from lrsa_geo.data import MeshStore, SeriesConfig, StepView, stepping_of
@@ -39,8 +39,7 @@ SMALL = ModelConfig(channels=16, depth=1, heads=2, num_latents=4)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
-    path = tmp_path_factory.mktemp("series") / "decay.h5"
-    return MeshStore.write(path, map(decaying, range(24)), {"states": (Field("u"),)})
+    return store_of_decays(tmp_path_factory.mktemp("series"))
 
 
 def config_of(store: MeshStore, epochs: int = 1, **series: object) -> TrainConfig:
