@@ -45,7 +45,7 @@ class MeshConv(nn.Module):
         super().__init__()
         self.channels = channels
         self.pos_dim = pos_dim
-        self.ends = Linear(channels, 2 * channels)
+        self.ends = Linear(channels, 2 * channels, parts=2)
         self.offset = Linear(pos_dim, channels, bias=False)
         self.length = nn.Parameter(torch.empty(channels))
         self.out = Linear(channels, channels, bias=False)

@@ -90,7 +90,19 @@ class _RootMeanSquare(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """``torch.nn.Linear`` that starts with truncated normal weights and no bias."""
+    """``torch.nn.Linear`` that starts with truncated normal weights and no bias.
+
+    Args:
+        in_features, out_features, bias: those of ``torch.nn.Linear``.
+        parts: weight matrices that are stacked here for the sake of one product, such as those of
+            keys and values; :class:`~lrsa_geo.train.Muon` orthogonalises each on its own.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, parts: int = 1
+    ) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.parts = parts
 
     def reset_parameters(self) -> None:
         """Standard deviation 1 / sqrt(fan in), cut at two of them."""

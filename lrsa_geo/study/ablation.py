@@ -23,8 +23,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "softmax starts flat": {"model.mixer_options": {"sharpness": 1.0}},
     "weights start apart": {"model.mixer_options": {"aligned_start": False}},
     "latent blocks start whole": {"model.mixer_options": {"latent_start": 1.0}},
+    "direct values": {"model.mixer_options": {"direct_values": True}},
 }
-"""The paper's component variants (arXiv 2604.03582, Figure 5), and those of the start."""
+"""The paper's component variants (arXiv 2604.03582, Figure 5), those of the start, and one more."""
 
 
 def ablation(

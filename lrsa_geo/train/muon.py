@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+
+from lrsa_geo.nn.pointwise import Linear
 
 Gradients = list[tuple[Tensor, Tensor]]  # parameters, each with its gradient
 
@@ -30,7 +32,9 @@ class Muon(torch.optim.Optimizer):
 
     PyTorch's own Muon works through the matrices one by one in bfloat16 and leaves the other
     parameters to a second optimiser. This one takes all matrices of one shape together, in
-    float32: the matrices of a surrogate are small, and a CPU has no bfloat16.
+    float32: the matrices of a surrogate are small, and a CPU has no bfloat16. Matrices that are
+    stacked in one weight, as those of keys and values, are taken apart: together, the larger
+    gradient of one would leave the other nearly where it is.
 
     Args:
         matrices: weights ``[m, n]``.
@@ -38,6 +42,7 @@ class Muon(torch.optim.Optimizer):
         lr: eta.
         betas: of the averages; the second one is AdamW's alone.
         weight_decay: lambda.
+        parts: how many matrices are stacked in a weight, for those with more than one.
     """
 
     def __init__(
@@ -47,7 +52,9 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 1e-5,
+        parts: Mapping[Tensor, int] | None = None,
     ) -> None:
+        self._parts = dict(parts or {})
         groups = [{"params": list(matrices), "muon": True}, {"params": list(others), "muon": False}]
         super().__init__(
             [group for group in groups if group["params"]],
@@ -65,7 +72,9 @@ class Muon(torch.optim.Optimizer):
         """
         inside = {p for p in blocks.parameters() if p.dim() == 2}
         matrices = [p for p in model.parameters() if p in inside]
-        return cls(matrices, [p for p in model.parameters() if p not in inside], lr, **options)
+        others = [p for p in model.parameters() if p not in inside]
+        parts = {m.weight: m.parts for m in blocks.modules() if isinstance(m, Linear)}
+        return cls(matrices, others, lr, parts=parts, **options)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -85,13 +94,16 @@ class Muon(torch.optim.Optimizer):
         for w, gradient in matrices:
             average = self._state(w, "average").lerp_(gradient, 1 - beta)
             ahead = gradient.lerp(average, beta)
-            alike.setdefault((min(w.shape), max(w.shape)), []).append((w, _wide(ahead)))
+            parts = self._parts.get(w, 1)
+            for part, of_part in zip(w.chunk(parts), ahead.chunk(parts), strict=True):
+                size = (min(part.shape), max(part.shape))
+                alike.setdefault(size, []).append((part, _wide(of_part)))
         for (_, longest), weights in alike.items():
             updates = orthogonalized(torch.stack([ahead for _, ahead in weights]))
-            size = _RMS_OF_ADAMW * lr * longest**0.5
+            length = _RMS_OF_ADAMW * lr * longest**0.5
             for (w, _), update in zip(weights, updates, strict=True):
                 w.mul_(1 - lr * group["weight_decay"])
-                _wide(w).sub_(update, alpha=size)
+                _wide(w).sub_(update, alpha=length)
 
     def _step_adamw(self, parameters: Gradients, group: dict[str, Any]) -> None:
         """PyTorch's own step, of all of them in one call."""

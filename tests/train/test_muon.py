@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrsa_geo.nn import MIXERS, GeometryOperator, SpectralMixer
+from lrsa_geo.nn.pointwise import FeedForward, Linear
 from lrsa_geo.train.muon import Muon, orthogonalized
 
 
@@ -102,3 +104,40 @@ def test_matrices_of_one_shape_do_not_mix_and_a_saved_state_goes_on():
     second.load_state_dict(first.state_dict())
     steps(second, broken, 3)
     assert all(torch.equal(a, b) for a, b in zip(broken, together, strict=True))
+
+
+def test_matrices_that_are_stacked_are_orthogonalised_each_on_its_own():
+    """However much larger one's gradient is: it would leave nothing of the update to the others."""
+    generator = torch.Generator().manual_seed(0)
+    gradients = [
+        1e4 * torch.randn(6, 6, generator=generator),
+        torch.randn(6, 6, generator=generator),
+    ]
+    alone = [torch.nn.Parameter(torch.eye(6)) for _ in gradients]
+    stacked = torch.nn.Parameter(torch.cat([torch.eye(6)] * 2))
+    apart, together = Muon(alone, [], 0.1), Muon([stacked], [], 0.1, parts={stacked: 2})
+    for _ in range(3):
+        for w, gradient in zip(alone, gradients, strict=True):
+            w.grad = gradient
+        stacked.grad = torch.cat(gradients)
+        apart.step()
+        together.step()
+    torch.testing.assert_close(stacked, torch.cat(alone))
+
+
+ON_MESHES = [name for name, mixer in MIXERS.items() if mixer is not SpectralMixer]
+
+
+@pytest.mark.parametrize("name", [*ON_MESHES, "MeshConv"])
+def test_layers_say_what_they_stack(name):
+    """So that the keys of one mixer learn as fast as those of another."""
+    sizes = {"channels": 12, "heads": 3, "num_latents": 5, "depth": 1}
+    local = {"local": "MeshConv"} if name == "MeshConv" else {"mixer": name}
+    model = GeometryOperator(2, 1, 2, **sizes, **local)
+    layers = [m for m in model.blocks.modules() if isinstance(m, Linear)]
+    hidden = [m.hidden for m in model.blocks.modules() if isinstance(m, FeedForward)]
+    of_features = [m for m in layers if m.in_features >= 4 and m not in hidden]
+    assert of_features
+    for layer in of_features:
+        whole, rest = divmod(layer.out_features, layer.in_features)
+        assert layer.parts == (1 if rest else whole)

@@ -50,7 +50,7 @@ class FullAttention(Mixer):
         width = head_width(channels, heads)
         self.heads = heads
         self.max_nodes = max_nodes
-        self.to_qkv = Linear(channels, 3 * channels, bias=False)
+        self.to_qkv = Linear(channels, 3 * channels, bias=False, parts=3)
         self.query_norm = RMSNorm(width)
         self.key_norm = RMSNorm(width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)

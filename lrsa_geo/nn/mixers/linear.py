@@ -43,7 +43,7 @@ class LinearAttention(LowRankMixer):
         super().__init__(channels)
         width = head_width(channels, heads)
         self.heads = heads
-        self.to_qkv = Linear(channels, 3 * channels)
+        self.to_qkv = Linear(channels, 3 * channels, parts=3)
         self.key_norm = nn.LayerNorm(width)
         self.value_norm = nn.LayerNorm(width)
         self.reconstruct_out = Linear(channels, channels)

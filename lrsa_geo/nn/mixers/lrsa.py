@@ -50,7 +50,7 @@ class LatentBlock(nn.Module):
         self.ffn_before = FeedForward(channels, round(channels * ffn_ratio), channels)
         if not attention:
             return
-        self.to_qkv = Linear(channels, 3 * channels, bias=False)
+        self.to_qkv = Linear(channels, 3 * channels, bias=False, parts=3)
         self.query_norm = RMSNorm(channels // heads, gain=1)  # keys have none
         self.attention_out = Linear(channels, channels)
         self.ffn_after = FeedForward(channels, round(channels * ffn_ratio), channels)
@@ -169,6 +169,11 @@ class LRSA(LowRankMixer):
             by its weights), and :math:`k'` has those of k too, so that the key of a latent is that
             of the nodes it hears. Without, all weights are drawn on their own, and at the start
             every node reads nearly the same mixture of latents.
+        direct_values: nodes read the latents themselves: :math:`O_1 = 1` and :math:`v'(Z) = Z`
+            without a norm, so that how large a latent is reaches them, and each latent has a
+            learned key besides what it gathered: :math:`k'(Z_m) + Q'_m`. With an aligned start
+            :math:`Q' = Q` and :math:`k' = 0`: both softmaxes are of the same logits. A variant
+            that is not the paper's.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
@@ -199,6 +204,7 @@ class LRSA(LowRankMixer):
         latent_start: float = 0.2,
         latent_attention: bool = True,
         aligned_start: bool = True,
+        direct_values: bool = False,
     ) -> None:
         super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
@@ -209,12 +215,13 @@ class LRSA(LowRankMixer):
         self.heads = heads
         self.num_latents = num_latents
         self.aligned_start = aligned_start
+        self.direct_values = direct_values
 
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
-        self.to_keys_values = Linear(channels, 2 * channels, bias=False)
+        self.to_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
         self.latent_norm = RMSNorm(width, gain=sharpness)
         self.node_norm = RMSNorm(width)  # of keys and queries
-        self.compress_out = Linear(channels, channels)
+        self.compress_out = nn.Identity() if direct_values else Linear(channels, channels)
 
         self.latent_blocks = LatentBlocks(
             channels, heads, ffn_ratio, latent_depth, latent_start, latent_attention
@@ -222,7 +229,11 @@ class LRSA(LowRankMixer):
 
         self.processed_norm = RMSNorm(channels)
         self.to_queries = Linear(channels, channels, bias=False)
-        self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False)
+        if direct_values:
+            self.latent_keys = nn.Parameter(torch.empty(num_latents, heads, width))
+            self.to_latent_keys = Linear(channels, channels, bias=False)
+        else:
+            self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
         self.latent_key_norm = RMSNorm(width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
@@ -231,6 +242,8 @@ class LRSA(LowRankMixer):
         """Draw new weights. The latents start distinct: as queries of unit variance."""
         nn.init.normal_(self.latents)
         reset_children(self)
+        if self.direct_values:
+            nn.init.normal_(self.latent_keys)
         if self.aligned_start:
             self._align()
 
@@ -239,9 +252,14 @@ class LRSA(LowRankMixer):
         """Start with q = k, O_1 v = 1 and k' = k; v is a rotation, about as large as the others."""
         of_keys, of_values = self.to_keys_values.weight.chunk(2)
         nn.init.orthogonal_(of_values)
-        self.compress_out.weight.copy_(of_values.T)
         self.to_queries.weight.copy_(of_keys)
-        self.to_latent_keys_values.weight.chunk(2)[0].copy_(of_keys)
+        if self.direct_values:
+            self.latent_keys.copy_(self.latents)
+            nn.init.zeros_(self.to_latent_keys.weight)
+        else:
+            assert isinstance(self.compress_out, Linear)
+            self.compress_out.weight.copy_(of_values.T)
+            self.to_latent_keys_values.weight.chunk(2)[0].copy_(of_keys)
 
     def prepare(self, rows: Tensor) -> NodeVectors:
         """Keys, values and queries of the nodes ``[R, C]``.
@@ -289,10 +307,19 @@ class LRSA(LowRankMixer):
     def reconstruct(self, nodes: NodeVectors, z: Tensor, layout: NodeLayout) -> Tensor:
         """Nodes read their graph's latents ``[B, M, C]`` -> ``[R, C]``."""
         assert nodes.queries is not None
-        z = self.to_latent_keys_values(self.processed_norm(z))
-        keys, values = z.unflatten(-1, (2, self.heads, -1)).unbind(2)
+        keys, values = self._latent_keys_and_values(z)
         y = attention.reconstruct(nodes.queries, self.latent_key_norm(keys), values, layout)
         return self.reconstruct_out(y.flatten(1))
+
+    def _latent_keys_and_values(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, M, H, d]`` each."""
+        heads = (self.heads, z.shape[-1] // self.heads)
+        normed = self.processed_norm(z)
+        if self.direct_values:
+            keys = self.to_latent_keys(normed).unflatten(-1, heads) + self.latent_keys
+            return keys, z.unflatten(-1, heads)
+        keys, values = self.to_latent_keys_values(normed).unflatten(-1, (2, *heads)).unbind(2)
+        return keys, values
 
     def extra_repr(self) -> str:
         """What the printed module shows."""

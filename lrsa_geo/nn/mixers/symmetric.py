@@ -30,7 +30,7 @@ class SymmetricLRSA(TiedAttention):
         latent_depth: Transformer blocks on the latents.
         ffn_ratio: width of the feed-forward layers on the latents over C.
         sharpness: see :class:`~lrsa_geo.nn.LRSA`.
-        latent_start: see :class:`~lrsa_geo.nn.LRSA`.
+        latent_start, direct_values: see :class:`~lrsa_geo.nn.LRSA`.
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
 
@@ -54,17 +54,20 @@ class SymmetricLRSA(TiedAttention):
         ffn_ratio: float = 2.0,
         sharpness: float = 2.0,
         latent_start: float = 0.2,
+        direct_values: bool = False,
     ) -> None:
         super().__init__(channels, heads, num_latents)
         width = self.head_width
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.latent_norm = RMSNorm(width, gain=sharpness)
-        self.to_keys_values = Linear(channels, 2 * channels, bias=False)
+        self.to_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
         self.node_key_norm = RMSNorm(width)
-        self.compress_out = Linear(channels, channels)
+        self.compress_out = nn.Identity() if direct_values else Linear(channels, channels)
         self.latent_blocks = LatentBlocks(channels, heads, ffn_ratio, latent_depth, latent_start)
-        self.processed_norm = RMSNorm(channels)
-        self.to_latent_values = Linear(channels, channels, bias=False)
+        self.processed_norm = nn.Identity() if direct_values else RMSNorm(channels)
+        self.to_latent_values = (
+            nn.Identity() if direct_values else Linear(channels, channels, bias=False)
+        )
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
@@ -91,5 +94,5 @@ class SymmetricLRSA(TiedAttention):
         return self.latent_blocks(z)
 
     def latent_values(self, z: Tensor) -> Tensor:
-        """Linear in the normalised latents."""
+        """Linear in the normalised latents, or the latents themselves."""
         return self.to_latent_values(self.processed_norm(z))

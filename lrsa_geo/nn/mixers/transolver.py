@@ -64,10 +64,10 @@ class PhysicsAttention(LowRankMixer):
         self.heads = heads
         self.slices_start = slices_start
         width = head_width(channels, heads)
-        self.to_keys_values = Linear(channels, 2 * channels)
+        self.to_keys_values = Linear(channels, 2 * channels, parts=2)
         self.to_slices = Linear(width, num_latents)
         self.temperature = nn.Parameter(torch.empty(heads))
-        self.to_qkv = Linear(width, 3 * width, bias=False)
+        self.to_qkv = Linear(width, 3 * width, bias=False, parts=3)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
