@@ -323,7 +323,8 @@ class LRSA(LowRankMixer):
 
     def extra_repr(self) -> str:
         """What the printed module shows."""
-        return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}"
+        variant = ", direct_values=True" if self.direct_values else ""
+        return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}{variant}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()}, latent_depth={len(self.latent_blocks)})"
