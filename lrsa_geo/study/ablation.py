@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,26 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
     "latent blocks": ("latent_depth", (0, 1, 2)),
 }
 """What is counted, its name in the configuration, and how many are tried."""
+BASES: dict[str, str] = {"lrsa": "LRSA", "lrsa_direct": "LRSA, direct values"}
+"""The mixers whose parts can be changed, and what the study calls them."""
 PARTS: dict[str, dict[str, Any]] = {
     "without latent attention": {"model.mixer_options": {"latent_attention": False}},
-    "symmetric": {"model.mixer": "lrsa_symmetric"},
     "softmax starts flat": {"model.mixer_options": {"sharpness": 1.0}},
     "weights start apart": {"model.mixer_options": {"aligned_start": False}},
     "latent blocks start whole": {"model.mixer_options": {"latent_start": 1.0}},
-    "direct values": {"model.mixer_options": {"direct_values": True}},
 }
-"""The paper's component variants (arXiv 2604.03582, Figure 5), those of the start, and one more."""
+"""Component variants of the paper (arXiv 2604.03582, Figure 5), and those of the start."""
+MIXERS: dict[str, dict[str, dict[str, Any]]] = {
+    "lrsa": {
+        "symmetric": {"model.mixer": "lrsa_symmetric"},
+        "direct values": {"model.mixer": "lrsa_direct"},
+    },
+    "lrsa_direct": {
+        "symmetric": {"model.mixer": "lrsa_symmetric_direct"},
+        "values projected": {"model.mixer": "lrsa"},
+    },
+}
+"""Variants of each that are mixers of their own."""
 
 
 def ablation(
@@ -49,21 +61,21 @@ def ablation(
         changes: values of its configuration.
 
     Raises:
-        ValueError: there is no such data set, or its mixer is not LRSA.
+        ValueError: there is no such data set, or its mixer is none of :data:`BASES`.
     """
     name = f"ablation-{Path(data).stem}"
     changes = changes or {}
-    plain = Study(name, {data: changes}, {"LRSA": {}}, seeds, seconds, quick=quick, file=Path(name))
-    model = plain.config(data, "LRSA").model
-    if model.mixer != "lrsa":
-        raise ValueError(f"{data}: its mixer is '{model.mixer}', expected lrsa")
-    models: dict[str, dict[str, Any]] = {"LRSA": {}}
+    own = Study(name, {data: changes}, {"own": {}}, seeds, seconds, quick=quick, file=Path(name))
+    model = own.config(data).model
+    if model.mixer not in BASES:
+        raise ValueError(f"{data}: its mixer is '{model.mixer}', expected {' or '.join(BASES)}")
+    models: dict[str, dict[str, Any]] = {BASES[model.mixer]: {}}
     for what, (key, sizes) in SIZES.items():
         for size in sizes:
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
                 models[f"{size} {what}"] = {f"model.{key}": size}
-    models |= PARTS
-    return Study(name, {data: changes}, models, seeds, seconds, quick=quick, file=Path(name))
+    models |= PARTS | MIXERS[model.mixer]
+    return replace(own, models=models)
 
 
 def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[Choice]]:
@@ -75,18 +87,19 @@ def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[C
         rows: of that set, as :func:`~lrsa_geo.study.run_study` gives them.
         field: one of its fields.
     """
-    own = study.config(data, "LRSA").model
+    own = study.config(data).model
+    base, parts = BASES[own.mixer], (*PARTS, *MIXERS[own.mixer])
     found = cells(rows, list(study.models), field)
 
     def choice(label: str, name: str) -> Choice:
         cell = found[name]
-        return Choice(label, cell.mean, cell.spread or 0, name == "LRSA")
+        return Choice(label, cell.mean, cell.spread or 0, name == base)
 
     panels: dict[str, list[Choice]] = {}
     for what, (key, sizes) in SIZES.items():
-        names = {size: f"{size} {what}" for size in sizes} | {getattr(own, key): "LRSA"}
+        names = {size: f"{size} {what}" for size in sizes} | {getattr(own, key): base}
         panels[what] = [choice(str(n), name) for n, name in sorted(names.items()) if name in found]
-    panels["parts"] = [choice(name, name) for name in ("LRSA", *PARTS) if name in found]
+    panels["parts"] = [choice(name, name) for name in (base, *parts) if name in found]
     return panels
 
 

@@ -2,6 +2,7 @@
 
 from lrsa_geo.data import SeriesConfig, SplitConfig
 from lrsa_geo.train.assembly import Assembly, assemble, matched
+from lrsa_geo.train.compiled import compile_operator, compiles
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
@@ -67,6 +68,8 @@ __all__ = [
     "TrainerConfig",
     "add_config_arguments",
     "assemble",
+    "compile_operator",
+    "compiles",
     "config_from",
     "errors_of_one",
     "evaluate",

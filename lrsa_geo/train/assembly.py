@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from lrsa_geo.data import MeshStore, StepView, match_series, match_store
+from lrsa_geo.train.compiled import compiles
 from lrsa_geo.train.config import TrainConfig
 from lrsa_geo.train.datamodule import StoreDataModule, training_graphs
 from lrsa_geo.train.module import SurrogateModule
@@ -61,9 +62,8 @@ def assemble(config: TrainConfig, store: MeshStore, kept: dict[str, Any] | None 
         surrogate = Surrogate.like(kept)
         store = matched(store, surrogate.signature)
         surrogate.signature.check_graphs(store)
-    return Assembly(
-        store, surrogate, module_of(config, surrogate), loaders_of(config, store, surrogate)
-    )
+    loaders = loaders_of(config, store, surrogate, together=compiles(config))
+    return Assembly(store, surrogate, module_of(config, surrogate), loaders)
 
 
 def matched(store: MeshStore, signature: Signature, *, truth: bool = True) -> MeshStore:
@@ -89,15 +89,17 @@ def module_of(config: TrainConfig, surrogate: Surrogate) -> SurrogateModule:
     return SeriesModule(surrogate, config.optim, config.objective, config.series)
 
 
-def loaders_of(config: TrainConfig, store: MeshStore, surrogate: Surrogate) -> StoreDataModule:
-    """The loaders of a store for a model."""
+def loaders_of(
+    config: TrainConfig, store: MeshStore, surrogate: Surrogate, *, together: bool = False
+) -> StoreDataModule:
+    """The loaders of a store for a model, whose training batches a compiled one may ask for."""
     model = surrogate.config
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
     layout = None  # in chunks the layouts are theirs
     if model.chunk is None:
         layout = partial(layout_of, config=model, num_markers=surrogate.signature.num_markers)
     hops = surrogate.operator.hops
-    given = (config.data, arrays, config.seed, layout, config.trainer.compile)
+    given = (config.data, arrays, config.seed, layout, together)
     if isinstance(store, StepView):
         hops *= config.series.ahead
         return SeriesDataModule(store, *given, hops, series=config.series)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import lightning
 import torch
 
 from lrsa_geo.nn import GeometryOperator
+from lrsa_geo.train.config import TrainConfig
 from lrsa_geo.train.module import SurrogateModule
 
 
@@ -30,7 +32,7 @@ class Compiled(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Have the first batch compile it, in each process."""
-        _operator(pl_module).compile(dynamic=True, backend=self.backend)
+        compile_operator(pl_module, self.backend)
 
     def on_validation_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -57,23 +59,49 @@ def _operator(module: lightning.LightningModule) -> GeometryOperator:
     return module.surrogate.operator
 
 
-def check_compiler(device: torch.device) -> None:
+def compile_operator(
+    module: lightning.LightningModule, backend: str | Callable[..., Any] = "inductor"
+) -> None:
+    """Have the next batch compile the operator, in place, for batches of any size."""
+    _operator(module).compile(dynamic=True, backend=backend)
+
+
+def compiles(config: TrainConfig) -> bool:
+    """Whether the steps of a training are compiled: as its configuration says, or where it pays.
+
+    "auto" means graphs of one size, drawn nodes without message passing, on a machine that can.
+    """
+    wanted = config.trainer.compile
+    if wanted != "auto":
+        return wanted
+    drawn = config.data.nodes_per_graph is not None
+    if not drawn or config.model.local is not None or config.model.chunk is not None:
+        return False
+    on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return why_not_compiled("cuda" if on_gpu else "cpu") is None
+
+
+def check_compiler(device: str) -> None:
     """Compile a sum, as a whole operator would be compiled later.
 
     Raises:
         ValueError: it cannot be done.
     """
+    if reason := why_not_compiled(device):
+        raise ValueError(f"trainer.compile is true, {reason}")
+
+
+@functools.cache
+def why_not_compiled(device: str) -> str | None:
+    """What keeps ``torch.compile`` from working on a device, tried once."""
     if not hasattr(torch.compiler, "set_stance"):
-        raise ValueError(
-            "trainer.compile is true, which takes PyTorch 2.6 or newer; this is"
-            f" {torch.__version__}"
-        )
+        return f"which takes PyTorch 2.6 or newer; this is {torch.__version__}"
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:
         first = str(error).strip().splitlines()[0]
-        raise ValueError(
-            "trainer.compile is true, and PyTorch cannot compile here"
-            f" ({type(error).__name__}: {first}); it needs a C++ compiler, and on a GPU Triton:"
-            " install them, or set it to false"
-        ) from error
+        return (
+            f"and PyTorch cannot compile here ({type(error).__name__}: {first}); it needs a C++"
+            " compiler, and on a GPU Triton: install them, or set it to false"
+        )
+    return None

@@ -118,9 +118,10 @@ class TrainerConfig:
         gradient_clip_val: largest norm of the gradient; null for none.
         check_val_every_n_epoch: epochs between two looks at the validation graphs.
         enable_progress_bar: show progress.
-        compile: train the network as ``torch.compile`` makes it, which takes a minute or two at
-            the start and less time for each step; best with graphs of one size, such as
-            data.nodes_per_graph, for others are padded to the largest of a batch. Ours.
+        compile: train the network as ``torch.compile`` makes it, which takes some minutes at the
+            start, the first time, and less time for each step; best with graphs of one size, such
+            as data.nodes_per_graph, for others are padded to the largest of a batch. "auto" for
+            drawn nodes without message passing, where there is a compiler. Ours.
     """
 
     max_epochs: int = 100
@@ -135,7 +136,7 @@ class TrainerConfig:
     gradient_clip_val: float | None = 1.0
     check_val_every_n_epoch: int = 1
     enable_progress_bar: bool = True
-    compile: bool = False
+    compile: bool | Literal["auto"] = False
 
 
 @dataclass
@@ -254,7 +255,7 @@ def check_config(config: TrainConfig) -> None:
             f"trainer.precision is '{config.trainer.precision}', expected one of"
             f" {', '.join(PRECISIONS)}; positions and sums need float32 beside half precision"
         )
-    if config.trainer.compile and config.model.chunk is not None:
+    if config.trainer.compile is True and config.model.chunk is not None:
         raise ValueError(
             f"trainer.compile is true and model.chunk is {config.model.chunk}: what goes chunk by"
             " chunk is not compiled; choose one of them"

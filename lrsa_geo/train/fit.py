@@ -24,7 +24,7 @@ from lrsa_geo.files import disk_is_full
 from lrsa_geo.process import keep_freed_memory
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
-from lrsa_geo.train.compiled import Compiled, check_compiler
+from lrsa_geo.train.compiled import Compiled, check_compiler, compiles
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import prepare_store
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
@@ -116,8 +116,8 @@ class _Training:
         self.processes.first_alone(
             lambda: rehearse(self.loaders, self.module.objective, config.data, markers)
         )
-        if config.trainer.compile:
-            check_compiler(self.trainer.strategy.root_device)
+        if config.trainer.compile is True:
+            check_compiler(self.trainer.strategy.root_device.type)
         folder = Path(place) if isinstance(place, Path) else Path("runs", place)
         check_room(folder, self.module, Run(folder).checkpoint if resume else None)
 
@@ -145,6 +145,8 @@ class _Training:
             if self.config.model.fourier_octaves == "auto":
                 octaves = self.surrogate.config.fourier_octaves
                 print(f"position encoding: {octaves} octaves, by the spacing of the training nodes")
+            if compiles(self.config):
+                print("the network is compiled first (trainer.compile): minutes, the first time")
             if hint := hint_on(self.config, self.loaders.dataset("train").sizes):
                 print(hint)
         return self.run.path
@@ -245,7 +247,7 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         callbacks = [*callbacks, Progress()]
     if config.optim.average is not None:
         callbacks = [MovingAverage(config.optim.average), *callbacks]
-    if config.trainer.compile:
+    if compiles(config):
         callbacks = [Compiled(), *callbacks]
     try:
         return lightning.Trainer(

@@ -17,7 +17,7 @@ from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import Study, ablation, plot_sensitivity
-from lrsa_geo.study.ablation import choices
+from lrsa_geo.study.ablation import BASES, choices
 from lrsa_geo.study.run import cells, latex, markdown
 
 STUDY = """
@@ -313,10 +313,12 @@ def test_the_tables_show_the_same_figures():
     assert r"d: p\_x" in tex
 
 
-def test_an_ablation_changes_one_thing_at_a_time(cells_file):
+@pytest.mark.parametrize("mixer", BASES)
+def test_an_ablation_changes_one_thing_at_a_time(cells_file, mixer):
     changes = {"model.channels": 24, "model.heads": 4, "model.num_latents": 32, "model.depth": 4}
-    study = ablation(str(cells_file), 5, (0,), changes=changes)
-    whole = vars(study.config(str(cells_file), "LRSA").model)
+    study = ablation(str(cells_file), 5, (0,), changes=changes | {"model.mixer": mixer})
+    whole = vars(study.config(str(cells_file), BASES[mixer]).model)
+    assert whole["mixer"] == mixer
     for name in list(study.models)[1:]:
         model = vars(study.config(str(cells_file), name).model)
         assert len([key for key in whole if whole[key] != model[key]]) == 1, name
@@ -334,10 +336,12 @@ def model_sizes(model: dict) -> dict:
     return {key: value for key, value in model.items() if key in known} | {"fourier_octaves": 2}
 
 
+@pytest.mark.parametrize("mixer", BASES)
 def test_the_picture_of_an_ablation_has_every_model_once_and_its_own_in_each_panel(
-    cells_file, tmp_path
+    cells_file, tmp_path, mixer
 ):
     changes = {"model.channels": 24, "model.heads": 4, "model.num_latents": 32, "model.depth": 4}
+    changes["model.mixer"] = mixer
     study, data = ablation(str(cells_file), 5, (0, 1), changes=changes), str(cells_file)
     rows = [
         {"variant": name, "report": {"test": {"p": {"per_mesh": [0.1 + number, 0.3 + number]}}}}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import lightning
 import pytest
@@ -11,7 +12,15 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import Field, MeshData
-from lrsa_geo.train import DataConfig, ModelConfig, SplitConfig, TrainConfig, assemble
+from lrsa_geo.study.compare import seconds_per_step
+from lrsa_geo.train import (
+    DataConfig,
+    ModelConfig,
+    SplitConfig,
+    TrainConfig,
+    assemble,
+    load_config,
+)
 from lrsa_geo.train.compiled import Compiled
 
 
@@ -27,9 +36,7 @@ def store(tmp_path_factory):
     return MeshStore.write(path, map(graph, range(10)), {"y": (Field("u", "1"),)})
 
 
-def trained(store, *, compiled):
-    """Weights after four steps and their validation, and how many graphs were compiled."""
-    torch._dynamo.reset()
+def config_of(store, *, compiled):
     split = SplitConfig(6, 2, 2, shuffle=False)
     config = TrainConfig(
         data=DataConfig(str(store.path), split=split, batch_size=3),
@@ -38,6 +45,13 @@ def trained(store, *, compiled):
         ),
     )
     config.trainer.compile = compiled
+    return config
+
+
+def trained(store, *, compiled):
+    """Weights after four steps and their validation, and how many graphs were compiled."""
+    torch._dynamo.reset()
+    config = config_of(store, compiled=compiled)
     torch.manual_seed(0)
     parts = assemble(config, store)
     graphs = CompileCounterWithBackend("aot_eager")
@@ -66,19 +80,57 @@ def test_training_is_the_same_and_leaves_the_plain_operator(store):
         torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_machine_without_compiler_is_named(tmp_path):
-    """In a process of its own: PyTorch looks for the compiler once, and keeps what it made."""
-    program = (
-        "import torch\n"
-        "from lrsa_geo.train.compiled import check_compiler\n"
-        "check_compiler(torch.device('cpu'))\n"
-    )
+def elsewhere(program: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run it where there is no compiler, in a process that has not looked for one yet."""
     environment = os.environ | {
         "CXX": str(tmp_path / "none"),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_a_machine_without_compiler_is_named(tmp_path):
+    program = "from lrsa_geo.train.compiled import check_compiler\ncheck_compiler('cpu')\n"
+    done = elsewhere(program, tmp_path)
     assert done.returncode == 1
     assert "trainer.compile is true, and PyTorch cannot compile here" in done.stderr
+
+
+AUTO = """
+from lrsa_geo.train import TrainConfig, compiles
+config = TrainConfig()
+config.trainer.compile = "auto"
+print(compiles(config), end=" ")
+config.data.nodes_per_graph = 512
+print(compiles(config), end=" ")
+config.model.local = "MeshConv"
+print(compiles(config))
+"""
+
+
+def test_auto_compiles_steps_of_drawn_nodes_where_there_is_a_compiler(tmp_path):
+    here = subprocess.run([sys.executable, "-c", AUTO], capture_output=True, text=True)
+    assert here.stdout.split() == ["False", "True", "False"], here.stderr
+    done = elsewhere(AUTO, tmp_path)
+    assert done.stdout.split() == ["False", "False", "False"], done.stderr
+
+
+def test_auto_can_be_written_in_a_file(tmp_path):
+    for value, expected in (("auto", "auto"), ("true", True), ("false", False)):
+        (tmp_path / "c.yaml").write_text(f"trainer: {{compile: {value}}}")
+        assert load_config(tmp_path / "c.yaml").trainer.compile == expected
+    (tmp_path / "c.yaml").write_text("trainer: {compile: always}")
+    with pytest.raises(ValueError, match="compile"):
+        load_config(tmp_path / "c.yaml")
+
+
+def test_steps_are_timed_as_they_are_trained(store):
+    """What `compare` measures is the compiled step, without the time of compiling."""
+    counted = torch._dynamo.utils.counters["stats"]
+    config = config_of(store, compiled=True)
+    torch._dynamo.reset()
+    before = counted["unique_graphs"]
+    (seconds,) = seconds_per_step([config], rounds=2)
+    assert counted["unique_graphs"] > before
+    assert seconds < 1

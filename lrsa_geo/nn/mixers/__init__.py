@@ -1,6 +1,7 @@
 """Global mixers, one file each, under one contract: those of low rank, and others to compare."""
 
 from lrsa_geo.nn.mixers.base import LowRankMixer, Mixer, Summary, WeightedSums
+from lrsa_geo.nn.mixers.direct import DirectLRSA, DirectSymmetricLRSA
 from lrsa_geo.nn.mixers.flare import FLARE
 from lrsa_geo.nn.mixers.flare_plus import FLAREPlus
 from lrsa_geo.nn.mixers.full import FullAttention
@@ -19,7 +20,9 @@ MIXERS: dict[str, type[Mixer]] = {
     "functional": FunctionalAttention,
     "linear": LinearAttention,
     "lrsa": LRSA,
+    "lrsa_direct": DirectLRSA,
     "lrsa_symmetric": SymmetricLRSA,
+    "lrsa_symmetric_direct": DirectSymmetricLRSA,
     "spectral": SpectralMixer,
     "transolver": PhysicsAttention,
 }
@@ -30,6 +33,8 @@ __all__ = [
     "LRSA",
     "MIXERS",
     "CompressOnce",
+    "DirectLRSA",
+    "DirectSymmetricLRSA",
     "FLAREPlus",
     "FullAttention",
     "FunctionalAttention",

@@ -169,11 +169,6 @@ class LRSA(LowRankMixer):
             by its weights), and :math:`k'` has those of k too, so that the key of a latent is that
             of the nodes it hears. Without, all weights are drawn on their own, and at the start
             every node reads nearly the same mixture of latents.
-        direct_values: nodes read the latents themselves: :math:`O_1 = 1` and :math:`v'(Z) = Z`
-            without a norm, so that how large a latent is reaches them, and each latent has a
-            learned key besides what it gathered: :math:`k'(Z_m) + Q'_m`. With an aligned start
-            :math:`Q' = Q` and :math:`k' = 0`: both softmaxes are of the same logits. A variant
-            that is not the paper's.
 
     Shapes:
         - **x**: packed ``(R, C)`` with **batch** ``(R,)``, or dense ``(B, N, C)`` with **mask**
@@ -204,7 +199,6 @@ class LRSA(LowRankMixer):
         latent_start: float = 0.2,
         latent_attention: bool = True,
         aligned_start: bool = True,
-        direct_values: bool = False,
     ) -> None:
         super().__init__(channels)
         sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
@@ -215,13 +209,12 @@ class LRSA(LowRankMixer):
         self.heads = heads
         self.num_latents = num_latents
         self.aligned_start = aligned_start
-        self.direct_values = direct_values
 
         self.latents = nn.Parameter(torch.empty(num_latents, heads, width))
         self.to_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
         self.latent_norm = RMSNorm(width, gain=sharpness)
         self.node_norm = RMSNorm(width)  # of keys and queries
-        self.compress_out = nn.Identity() if direct_values else Linear(channels, channels)
+        self.compress_out = self._make_compress_out()
 
         self.latent_blocks = LatentBlocks(
             channels, heads, ffn_ratio, latent_depth, latent_start, latent_attention
@@ -229,37 +222,42 @@ class LRSA(LowRankMixer):
 
         self.processed_norm = RMSNorm(channels)
         self.to_queries = Linear(channels, channels, bias=False)
-        if direct_values:
-            self.latent_keys = nn.Parameter(torch.empty(num_latents, heads, width))
-            self.to_latent_keys = Linear(channels, channels, bias=False)
-        else:
-            self.to_latent_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
+        self._make_latent_keys_and_values()
         self.latent_key_norm = RMSNorm(width, gain=sharpness)
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
 
+    def _make_compress_out(self) -> nn.Module:
+        """O_1."""
+        return Linear(self.channels, self.channels)
+
+    def _make_latent_keys_and_values(self) -> None:
+        """Weights of k' and v'."""
+        self.to_latent_keys_values = Linear(self.channels, 2 * self.channels, bias=False, parts=2)
+
     def reset_parameters(self) -> None:
         """Draw new weights. The latents start distinct: as queries of unit variance."""
-        nn.init.normal_(self.latents)
-        reset_children(self)
-        if self.direct_values:
-            nn.init.normal_(self.latent_keys)
+        self._draw()
         if self.aligned_start:
             self._align()
 
+    def _draw(self) -> None:
+        nn.init.normal_(self.latents)
+        reset_children(self)
+
     @torch.no_grad()
     def _align(self) -> None:
-        """Start with q = k, O_1 v = 1 and k' = k; v is a rotation, about as large as the others."""
+        """Start with q = k; v is a rotation, about as large as the others."""
         of_keys, of_values = self.to_keys_values.weight.chunk(2)
         nn.init.orthogonal_(of_values)
         self.to_queries.weight.copy_(of_keys)
-        if self.direct_values:
-            self.latent_keys.copy_(self.latents)
-            nn.init.zeros_(self.to_latent_keys.weight)
-        else:
-            assert isinstance(self.compress_out, Linear)
-            self.compress_out.weight.copy_(of_values.T)
-            self.to_latent_keys_values.weight.chunk(2)[0].copy_(of_keys)
+        self._align_latents(of_keys, of_values)
+
+    def _align_latents(self, of_keys: Tensor, of_values: Tensor) -> None:
+        """Start with O_1 v = 1 and k' = k."""
+        assert isinstance(self.compress_out, Linear)
+        self.compress_out.weight.copy_(of_values.T)
+        self.to_latent_keys_values.weight.chunk(2)[0].copy_(of_keys)
 
     def prepare(self, rows: Tensor) -> NodeVectors:
         """Keys, values and queries of the nodes ``[R, C]``.
@@ -313,18 +311,15 @@ class LRSA(LowRankMixer):
 
     def _latent_keys_and_values(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, M, H, d]`` each."""
-        heads = (self.heads, z.shape[-1] // self.heads)
         normed = self.processed_norm(z)
-        if self.direct_values:
-            keys = self.to_latent_keys(normed).unflatten(-1, heads) + self.latent_keys
-            return keys, z.unflatten(-1, heads)
-        keys, values = self.to_latent_keys_values(normed).unflatten(-1, (2, *heads)).unbind(2)
+        keys, values = (
+            self.to_latent_keys_values(normed).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        )
         return keys, values
 
     def extra_repr(self) -> str:
         """What the printed module shows."""
-        variant = ", direct_values=True" if self.direct_values else ""
-        return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}{variant}"
+        return f"{self.channels}, heads={self.heads}, num_latents={self.num_latents}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()}, latent_depth={len(self.latent_blocks)})"

@@ -30,7 +30,7 @@ class SymmetricLRSA(TiedAttention):
         latent_depth: Transformer blocks on the latents.
         ffn_ratio: width of the feed-forward layers on the latents over C.
         sharpness: see :class:`~lrsa_geo.nn.LRSA`.
-        latent_start, direct_values: see :class:`~lrsa_geo.nn.LRSA`.
+        latent_start: see :class:`~lrsa_geo.nn.LRSA`.
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
 
@@ -54,7 +54,6 @@ class SymmetricLRSA(TiedAttention):
         ffn_ratio: float = 2.0,
         sharpness: float = 2.0,
         latent_start: float = 0.2,
-        direct_values: bool = False,
     ) -> None:
         super().__init__(channels, heads, num_latents)
         width = self.head_width
@@ -62,14 +61,20 @@ class SymmetricLRSA(TiedAttention):
         self.latent_norm = RMSNorm(width, gain=sharpness)
         self.to_keys_values = Linear(channels, 2 * channels, bias=False, parts=2)
         self.node_key_norm = RMSNorm(width)
-        self.compress_out = nn.Identity() if direct_values else Linear(channels, channels)
+        self._make_compress_out()
         self.latent_blocks = LatentBlocks(channels, heads, ffn_ratio, latent_depth, latent_start)
-        self.processed_norm = nn.Identity() if direct_values else RMSNorm(channels)
-        self.to_latent_values = (
-            nn.Identity() if direct_values else Linear(channels, channels, bias=False)
-        )
+        self._make_latent_values()
         self.reconstruct_out = Linear(channels, channels)
         self.reset_parameters()
+
+    def _make_compress_out(self) -> None:
+        """Weights of O_1."""
+        self.compress_out = Linear(self.channels, self.channels)
+
+    def _make_latent_values(self) -> None:
+        """Weights of v', and the norm in front of it."""
+        self.processed_norm = RMSNorm(self.channels)
+        self.to_latent_values = Linear(self.channels, self.channels, bias=False)
 
     def reset_parameters(self) -> None:
         """Draw new weights, as those of :class:`~lrsa_geo.nn.LRSA`."""
@@ -94,5 +99,5 @@ class SymmetricLRSA(TiedAttention):
         return self.latent_blocks(z)
 
     def latent_values(self, z: Tensor) -> Tensor:
-        """Linear in the normalised latents, or the latents themselves."""
+        """Linear in the normalised latents."""
         return self.to_latent_values(self.processed_norm(z))

@@ -20,7 +20,6 @@ from lrsa_geo.nn import (
     Mixer,
     NodeLayout,
     SpectralMixer,
-    SymmetricLRSA,
 )
 from lrsa_geo.nn.registry import build
 
@@ -33,18 +32,8 @@ def once(channels: int, heads: int, num_latents: int) -> CompressOnce:
     return CompressOnce(LRSA(channels, heads, num_latents), heads, depth=2)
 
 
-def direct(channels: int, heads: int, num_latents: int) -> LRSA:
-    """LRSA whose nodes read the latents themselves."""
-    return LRSA(channels, heads, num_latents, direct_values=True)
-
-
-def tied(channels: int, heads: int, num_latents: int) -> SymmetricLRSA:
-    """Its symmetric variant."""
-    return SymmetricLRSA(channels, heads, num_latents, direct_values=True)
-
-
 ON_MESHES = {name: mixer for name, mixer in MIXERS.items() if mixer is not SpectralMixer}
-KINDS = {**ON_MESHES, "compress once": once, "direct values": direct, "tied, direct": tied}
+KINDS = {**ON_MESHES, "compress once": once}
 NAMES = pytest.mark.parametrize("name", KINDS)
 OTHERS = [name for name, mixer in MIXERS.items() if not issubclass(mixer, LowRankMixer)]
 OF_LOW_RANK = pytest.mark.parametrize("name", [name for name in KINDS if name not in OTHERS])

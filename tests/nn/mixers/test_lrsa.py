@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import Sequential
 
-from lrsa_geo.nn import LRSA, LRSABlock, NodeLayout, SymmetricLRSA
+from lrsa_geo.nn import LRSA, LRSABlock, NodeLayout
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 SIZES = st.lists(st.integers(0, 400), min_size=1, max_size=7).filter(any)
@@ -419,16 +419,6 @@ def test_an_aligned_start_is_the_one_that_is_said():
     torch.testing.assert_close(z, x.mean(0).expand(8, -1), atol=1e-5, rtol=1e-5)
 
 
-def test_an_aligned_start_with_direct_values_has_the_same_logits_there_and_back():
-    """It is then the symmetric variant."""
-    torch.manual_seed(0)
-    layer = LRSA(24, 3, 8, latent_depth=1, direct_values=True)
-    tied = SymmetricLRSA(24, 3, 8, latent_depth=1, direct_values=True)
-    assert tied.load_state_dict(layer.state_dict(), strict=False).missing_keys == []
-    x = torch.randn(30, 24)
-    torch.testing.assert_close(layer(x), tied(x))
-
-
 def test_with_an_aligned_start_nodes_read_the_latents_that_hear_of_them():
     """Two kinds of nodes: how much of what a node reads comes from its own kind."""
     torch.manual_seed(0)
@@ -454,18 +444,6 @@ def test_with_an_aligned_start_nodes_read_the_latents_that_hear_of_them():
 
     assert from_its_own(False) == pytest.approx(0.5, abs=0.05)
     assert from_its_own(True) > 0.6
-
-
-@pytest.mark.parametrize("kind", [LRSA, SymmetricLRSA])
-def test_direct_values_are_means_of_the_nodes_values(kind):
-    """Without latent blocks y = O_2 U V^T v(x): twice as large where the values are."""
-    torch.manual_seed(0)
-    layer = kind(24, 3, 8, latent_depth=0, direct_values=True).double()
-    x = torch.randn(30, 24, dtype=torch.float64)
-    y = layer(x)
-    with torch.no_grad():
-        layer.to_keys_values.weight.chunk(2)[1].mul_(2)
-    torch.testing.assert_close(layer(x), 2 * y, atol=1e-5, rtol=1e-5)  # 1e-6 in Norm(Z)
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -19,6 +19,8 @@ from lrsa_geo.nn import (
     FLARE,
     MIXERS,
     CompressOnce,
+    DirectLRSA,
+    DirectSymmetricLRSA,
     FLAREPlus,
     FullAttention,
     FunctionalAttention,
@@ -59,22 +61,50 @@ def flare(layer: FLARE, x: Tensor, measure: Tensor) -> Tensor:
     return layer.reconstruct_out(torch.cat(outputs, 1))
 
 
-def symmetric(layer: SymmetricLRSA, x: Tensor, measure: Tensor) -> Tensor:
-    keys, values = layer.to_keys_values(x).chunk(2, 1)
-    logits = [
-        rms(layer.latents[:, head]) * layer.latent_norm.gain @ rms(of_head(keys, head)).T
-        for head in range(HEADS)
-    ]
-    logits = [of_one / WIDTH**0.5 for of_one in logits]
-    gathered = [
+def gathered(logits: list[Tensor], values: Tensor, measure: Tensor) -> Tensor:
+    """Means of the values over the nodes, a softmax of the logits ``[M, N]`` for each head."""
+    means = [
         (of_one + measure.log()).softmax(1) @ of_head(values, head)
         for head, of_one in enumerate(logits)
     ]
-    z = layer.compress_out(torch.cat(gathered, 1))
-    z = layer.process(z[None])[0]
-    read = rms(z) @ layer.to_latent_values.weight.T
-    outputs = [of_one.T.softmax(1) @ of_head(read, head) for head, of_one in enumerate(logits)]
-    return layer.reconstruct_out(torch.cat(outputs, 1))
+    return torch.cat(means, 1)
+
+
+def read(logits: list[Tensor], latents: Tensor) -> Tensor:
+    """Means of the latents, a softmax over them of the logits ``[M, N]`` for each head."""
+    means = [of_one.T.softmax(1) @ of_head(latents, head) for head, of_one in enumerate(logits)]
+    return torch.cat(means, 1)
+
+
+def logits_of_latents(layer: DirectLRSA | SymmetricLRSA, keys: Tensor) -> list[Tensor]:
+    return [
+        rms(layer.latents[:, h]) * layer.latent_norm.gain @ rms(of_head(keys, h)).T / WIDTH**0.5
+        for h in range(HEADS)
+    ]
+
+
+def symmetric(layer: SymmetricLRSA, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    logits = logits_of_latents(layer, keys)
+    z = layer.process(layer.compress_out(gathered(logits, values, measure))[None])[0]
+    return layer.reconstruct_out(read(logits, rms(z) @ layer.to_latent_values.weight.T))
+
+
+def symmetric_direct(layer: DirectSymmetricLRSA, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    logits = logits_of_latents(layer, keys)
+    z = layer.process(gathered(logits, values, measure)[None])[0]
+    return layer.reconstruct_out(read(logits, z))
+
+
+def direct(layer: DirectLRSA, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    queries = x @ layer.to_queries.weight.T
+    z = layer.process(gathered(logits_of_latents(layer, keys), values, measure)[None])[0]
+    of_z = rms(z) @ layer.to_latent_keys.weight.T + layer.latent_keys.flatten(1)
+    gain = layer.latent_key_norm.gain
+    logits = [rms(of_head(of_z, h)) * gain @ rms(of_head(queries, h)).T for h in range(HEADS)]
+    return layer.reconstruct_out(read([of_one / WIDTH**0.5 for of_one in logits], z))
 
 
 def functional(layer: FunctionalAttention, x: Tensor, measure: Tensor) -> Tensor:
@@ -97,6 +127,11 @@ PEERS: dict[str, tuple[Callable[[], LowRankMixer], Callable[..., Tensor]]] = {
     "flare, linear": (lambda: FLARE(CHANNELS, HEADS, LATENTS, kv_layers=-1), flare),
     "flare, no hidden": (lambda: FLARE(CHANNELS, HEADS, LATENTS, kv_layers=0), flare),
     "symmetric": (lambda: SymmetricLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2), symmetric),
+    "direct": (lambda: DirectLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2), direct),
+    "symmetric, direct": (
+        lambda: DirectSymmetricLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2),
+        symmetric_direct,
+    ),
     "functional": (lambda: FunctionalAttention(CHANNELS, HEADS, LATENTS), functional),
 }
 
