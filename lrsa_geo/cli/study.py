@@ -19,8 +19,8 @@ STUDY is a YAML file:
     LRSA: {model.mixer: lrsa}
     Transolver: {model.mixer: transolver}
   seeds: [0, 1, 2]
-  seconds: 120                          processor seconds of each training; or `steps: 1000`,
-                                        or `epochs: 20`
+  seconds: 120                          processor seconds of each training, without compiling; or
+                                        `steps: 1000`, or `epochs: 20`
   curve: [30, 60]                       other budgets, each with trainings of its own
   learning_rates: [0.005, 0.01, 0.02]   each model gets the best on the validation graphs, or one
                                         further out where that is the smallest or the largest
@@ -63,18 +63,26 @@ def compare(argv: list[str]) -> None:
 def ablate(argv: list[str]) -> None:
     """Change one thing of LRSA at a time, see ``lrsa-geo ablate --help``."""
     from lrsa_geo.study import ablation, plot_sensitivity
+    from lrsa_geo.study.ablation import BASES
 
     parser = Parser(
         "lrsa-geo ablate",
         "DATA [options]",
         "Change one thing of LRSA at a time: the number of latents, heads, blocks, Transformer\n"
         "blocks on the latents, and the parts of the layer. DATA is what `lrsa-geo train` takes;\n"
-        "its configuration is the model that the others are tested against. Results as of\n"
-        "`lrsa-geo compare`, and sensitivity.png: the error against each size and part.",
+        "its configuration is the model that the others are tested against, without compiling.\n"
+        "Results as of `lrsa-geo compare`, and sensitivity.png: the error against each size and\n"
+        "part.",
     )
     parser.add_argument("data", type=str, help="name, store or config.yaml")
     parser.add_argument("--seconds", type=float, default=120, help="processor seconds of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--mixer",
+        type=Literal[tuple(BASES)],
+        default=None,
+        help="the layer that is changed (default: that of the configuration); lrsa: the paper's",
+    )
     parser.add_argument("--quick", action="store_true", help="the data set's small variant")
     parser.add_argument(
         "-o",
@@ -85,7 +93,9 @@ def ablate(argv: list[str]) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
     values = parser.parse_args(argv)
-    study = ablation(values.data, values.seconds, tuple(values.seeds), quick=values.quick)
+    changes = {} if values.mixer is None else {"model.mixer": values.mixer}
+    seeds = tuple(values.seeds)
+    study = ablation(values.data, values.seconds, seeds, quick=values.quick, changes=changes)
     results, folder = _run(study, values.output, values.jobs)
     plot_sensitivity(study, results, folder / "sensitivity.png")
 

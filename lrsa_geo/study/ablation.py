@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lrsa_geo.nn import MIXERS
 from lrsa_geo.plot import Choice, errors_of_choices
 from lrsa_geo.study.plan import Study
 from lrsa_geo.study.run import Rows, cells, fields_of
@@ -18,26 +20,50 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
     "latent blocks": ("latent_depth", (0, 1, 2)),
 }
 """What is counted, its name in the configuration, and how many are tried."""
-BASES: dict[str, str] = {"lrsa": "LRSA", "lrsa_direct": "LRSA, direct values"}
+BASES: dict[str, str] = {
+    "lrsa": "LRSA",
+    "lrsa_direct": "LRSA, direct values",
+    "lrsa_symmetric": "LRSA, symmetric",
+    "lrsa_symmetric_direct": "LRSA, symmetric, direct values",
+}
 """The mixers whose parts can be changed, and what the study calls them."""
-PARTS: dict[str, dict[str, Any]] = {
-    "without latent attention": {"model.mixer_options": {"latent_attention": False}},
-    "softmax starts flat": {"model.mixer_options": {"sharpness": 1.0}},
-    "weights start apart": {"model.mixer_options": {"aligned_start": False}},
-    "latent blocks start whole": {"model.mixer_options": {"latent_start": 1.0}},
+OPTIONS: dict[str, tuple[str, Any]] = {
+    "without latent attention": ("latent_attention", False),  # arXiv 2604.03582, Figure 5
+    "softmax starts flat": ("sharpness", 1.0),
+    "weights start apart": ("aligned_start", False),
+    "latent blocks start whole": ("latent_start", 1.0),
 }
-"""Component variants of the paper (arXiv 2604.03582, Figure 5), and those of the start."""
-MIXERS: dict[str, dict[str, dict[str, Any]]] = {
-    "lrsa": {
-        "symmetric": {"model.mixer": "lrsa_symmetric"},
-        "direct values": {"model.mixer": "lrsa_direct"},
-    },
-    "lrsa_direct": {
-        "symmetric": {"model.mixer": "lrsa_symmetric_direct"},
-        "values projected": {"model.mixer": "lrsa"},
-    },
+"""Options of the mixers that are changed where a mixer has them."""
+VARIANTS: dict[str, dict[str, str]] = {
+    "lrsa": {"symmetric": "lrsa_symmetric", "direct values": "lrsa_direct"},
+    "lrsa_direct": {"symmetric": "lrsa_symmetric_direct", "projected values": "lrsa"},
+    "lrsa_symmetric": {"not symmetric": "lrsa", "direct values": "lrsa_symmetric_direct"},
+    "lrsa_symmetric_direct": {"not symmetric": "lrsa_direct", "projected values": "lrsa_symmetric"},
 }
-"""Variants of each that are mixers of their own."""
+"""What differs from each in one part, and is a mixer of its own."""
+
+
+def parts_of(mixer: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Changes of a configuration, each of one part of the layer, by what they are called.
+
+    Args:
+        mixer: one of :data:`BASES`.
+        options: that it has already.
+    """
+    known = inspect.signature(MIXERS[mixer]).parameters
+    parts: dict[str, dict[str, Any]] = {
+        name: {"model.mixer_options": {**options, option: value}}
+        for name, (option, value) in OPTIONS.items()
+        if option in known and options.get(option) != value
+    }
+    for name, other in VARIANTS[mixer].items():
+        common = {
+            option: value
+            for option, value in options.items()
+            if option in inspect.signature(MIXERS[other]).parameters
+        }
+        parts[name] = {"model.mixer": other, "model.mixer_options": common}
+    return parts
 
 
 def ablation(
@@ -58,13 +84,13 @@ def ablation(
         seconds: processor seconds of each training.
         seeds: of the weights and the order of the batches.
         quick: the data set's small variant.
-        changes: values of its configuration.
+        changes: values of its configuration; steps are not compiled unless one says so.
 
     Raises:
         ValueError: there is no such data set, or its mixer is none of :data:`BASES`.
     """
     name = f"ablation-{Path(data).stem}"
-    changes = changes or {}
+    changes = {"trainer.compile": False, **(changes or {})}  # each model would be compiled anew
     own = Study(name, {data: changes}, {"own": {}}, seeds, seconds, quick=quick, file=Path(name))
     model = own.config(data).model
     if model.mixer not in BASES:
@@ -74,7 +100,7 @@ def ablation(
         for size in sizes:
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
                 models[f"{size} {what}"] = {f"model.{key}": size}
-    models |= PARTS | MIXERS[model.mixer]
+    models |= parts_of(model.mixer, model.mixer_options)
     return replace(own, models=models)
 
 
@@ -88,7 +114,8 @@ def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[C
         field: one of its fields.
     """
     own = study.config(data).model
-    base, parts = BASES[own.mixer], (*PARTS, *MIXERS[own.mixer])
+    base = BASES[own.mixer]
+    of_parts = (base, *parts_of(own.mixer, own.mixer_options))
     found = cells(rows, list(study.models), field)
 
     def choice(label: str, name: str) -> Choice:
@@ -99,7 +126,7 @@ def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[C
     for what, (key, sizes) in SIZES.items():
         names = {size: f"{size} {what}" for size in sizes} | {getattr(own, key): base}
         panels[what] = [choice(str(n), name) for n, name in sorted(names.items()) if name in found]
-    panels["parts"] = [choice(name, name) for name in (base, *parts) if name in found]
+    panels["parts"] = [choice(name, name) for name in of_parts if name in found]
     return panels
 
 

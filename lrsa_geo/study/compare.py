@@ -31,6 +31,7 @@ from lrsa_geo.train import (
     compile_operator,
     compiles,
     load_config,
+    many_graphs,
     prepare_store,
     save_config,
     train,
@@ -76,20 +77,23 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
 
     All see the same batches; the least of the rounds counts for each, so compiling does not.
     """
-    runs = []
+    runs, compiled = [], contextlib.ExitStack()
     for config in configs:
-        parts = assemble(config, prepare_store(config.data))
-        if compiles(config):
+        compile_it = compiles(config, torch.device("cpu"))
+        parts = assemble(config, prepare_store(config.data), compiled=compile_it)
+        if compile_it:
+            compiled.enter_context(many_graphs())
             compile_operator(parts.module)  # in the first round, whose time is not the least
         batches = list(islice(parts.loaders.train_dataloader(), 3))
         runs.append((parts.module, parts.module.new_optimizer(), batches))
-    seconds = [
-        [
-            [_seconds_of_step(module, optimizer, batch) for batch in batches]
-            for module, optimizer, batches in runs
-        ]
-        for _ in range(rounds)
-    ]  # [rounds, configurations, batches]
+    with compiled:
+        seconds = [
+            [
+                [_seconds_of_step(module, optimizer, batch) for batch in batches]
+                for module, optimizer, batches in runs
+            ]
+            for _ in range(rounds)
+        ]  # [rounds, configurations, batches]
     return [float(s) for s in np.min(seconds, axis=0).mean(axis=1)]
 
 
@@ -127,7 +131,7 @@ def compare(
         seeds: of the weights and the order of the batches.
         to: folder for the runs.
         jobs: runs at a time, each in a process and a thread of its own; 1 trains in this process.
-        seconds: for the training of each, without test and pictures.
+        seconds: for the training of each, without compiling, test and pictures.
         steps, epochs: of each training, in place of ``seconds``.
         timed: file that keeps the seconds of a step; ``to/seconds_per_step.json`` by default.
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from lrsa_geo.data import MeshStore, StepView, match_series, match_store
-from lrsa_geo.train.compiled import compiles
 from lrsa_geo.train.config import TrainConfig
 from lrsa_geo.train.datamodule import StoreDataModule, training_graphs
 from lrsa_geo.train.module import SurrogateModule
@@ -39,7 +38,13 @@ class Assembly:
     loaders: StoreDataModule
 
 
-def assemble(config: TrainConfig, store: MeshStore, kept: dict[str, Any] | None = None) -> Assembly:
+def assemble(
+    config: TrainConfig,
+    store: MeshStore,
+    kept: dict[str, Any] | None = None,
+    *,
+    compiled: bool = False,
+) -> Assembly:
     """Fit together what a configuration asks for.
 
     Args:
@@ -47,6 +52,7 @@ def assemble(config: TrainConfig, store: MeshStore, kept: dict[str, Any] | None 
         store: steady graphs, or series.
         kept: what :meth:`Surrogate.about` said of a model that is trained further; a new one is
             made otherwise, with the statistics of the training graphs.
+        compiled: make training batches in the form that a compiled model needs.
 
     Raises:
         ValueError: the configuration does not fit the store.
@@ -62,7 +68,7 @@ def assemble(config: TrainConfig, store: MeshStore, kept: dict[str, Any] | None 
         surrogate = Surrogate.like(kept)
         store = matched(store, surrogate.signature)
         surrogate.signature.check_graphs(store)
-    loaders = loaders_of(config, store, surrogate, together=compiles(config))
+    loaders = loaders_of(config, store, surrogate, together=compiled)
     return Assembly(store, surrogate, module_of(config, surrogate), loaders)
 
 
@@ -92,7 +98,7 @@ def module_of(config: TrainConfig, surrogate: Surrogate) -> SurrogateModule:
 def loaders_of(
     config: TrainConfig, store: MeshStore, surrogate: Surrogate, *, together: bool = False
 ) -> StoreDataModule:
-    """The loaders of a store for a model, whose training batches a compiled one may ask for."""
+    """The loaders of a store for a model, training batches ``together`` as a compiled one needs."""
     model = surrogate.config
     arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
     layout = None  # in chunks the layouts are theirs

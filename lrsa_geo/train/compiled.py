@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +28,13 @@ class Compiled(lightning.Callback):
 
     def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
         self.backend = backend
+        self._many = contextlib.ExitStack()
 
     def on_fit_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Have the first batch compile it, in each process."""
+        self._many.enter_context(many_graphs())
         compile_operator(pl_module, self.backend)
 
     def on_validation_start(
@@ -51,6 +54,7 @@ class Compiled(lightning.Callback):
     ) -> None:
         """Leave nothing behind, also after an error."""
         torch.compiler.set_stance("default")
+        self._many.close()
         _operator(pl_module)._compiled_call_impl = None
 
 
@@ -62,46 +66,62 @@ def _operator(module: lightning.LightningModule) -> GeometryOperator:
 def compile_operator(
     module: lightning.LightningModule, backend: str | Callable[..., Any] = "inductor"
 ) -> None:
-    """Have the next batch compile the operator, in place, for batches of any size."""
+    """Have the next batch compile the operator, in place, for batches of any size.
+
+    PyTorch keeps what it compiled, by architecture, and takes steps uncompiled from the ninth on,
+    with a warning: call it, and the operator, within :func:`many_graphs`.
+    """
     _operator(module).compile(dynamic=True, backend=backend)
 
 
-def compiles(config: TrainConfig) -> bool:
+def many_graphs() -> contextlib.AbstractContextManager[Any]:
+    """Let one process compile many architectures, and fail rather than go on uncompiled."""
+    return torch._dynamo.config.patch(
+        recompile_limit=1000, accumulated_recompile_limit=1000, fail_on_recompile_limit_hit=True
+    )
+
+
+def compiles(config: TrainConfig, device: torch.device) -> bool:
     """Whether the steps of a training are compiled: as its configuration says, or where it pays.
 
-    "auto" means graphs of one size, drawn nodes without message passing, on a machine that can.
-    """
-    wanted = config.trainer.compile
-    if wanted != "auto":
-        return wanted
-    drawn = config.data.nodes_per_graph is not None
-    if not drawn or config.model.local is not None or config.model.chunk is not None:
-        return False
-    on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return why_not_compiled("cuda" if on_gpu else "cpu") is None
-
-
-def check_compiler(device: str) -> None:
-    """Compile a sum, as a whole operator would be compiled later.
-
     Raises:
-        ValueError: it cannot be done.
+        ValueError: it asks for it, and it cannot be done.
     """
-    if reason := why_not_compiled(device):
-        raise ValueError(f"trainer.compile is true, {reason}")
+    if config.trainer.compile == "auto":
+        return why_not_compiled(config, device) is None
+    if config.trainer.compile and (reason := _fault(device.type)):
+        raise ValueError(f"trainer.compile is true, and {reason}, or set it to false")
+    return config.trainer.compile
+
+
+def why_not_compiled(config: TrainConfig, device: torch.device) -> str | None:
+    """What keeps "auto" from compiling the steps of a training; None where it does."""
+    if config.data.nodes_per_graph is None:
+        return "graphs are of unlike size without data.nodes_per_graph"
+    if config.model.local is not None:
+        return "messages pass along edges, of which graphs have unlike numbers"
+    if config.model.chunk is not None:
+        return "what goes chunk by chunk is not compiled"
+    if config.trainer.max_time is not None:
+        return "it would take some of trainer.max_time"
+    if any(name in config.trainer.strategy for name in ("fork", "notebook")):
+        return "processes that are forked from one that compiled do not work"
+    return _fault(device.type)
 
 
 @functools.cache
-def why_not_compiled(device: str) -> str | None:
+def _fault(device: str) -> str | None:
     """What keeps ``torch.compile`` from working on a device, tried once."""
+    if device not in ("cpu", "cuda"):
+        return f"PyTorch does not compile for {device}"
     if not hasattr(torch.compiler, "set_stance"):
-        return f"which takes PyTorch 2.6 or newer; this is {torch.__version__}"
+        return f"it takes PyTorch 2.6 or newer, this is {torch.__version__}: install that"
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
+        first = next(iter(str(error).strip().splitlines()), "")
         return (
-            f"and PyTorch cannot compile here ({type(error).__name__}: {first}); it needs a C++"
-            " compiler, and on a GPU Triton: install them, or set it to false"
+            f"PyTorch cannot compile here ({type(error).__name__}: {first}): install a C++"
+            " compiler, and on a GPU Triton"
         )
     return None

@@ -120,8 +120,9 @@ class TrainerConfig:
         enable_progress_bar: show progress.
         compile: train the network as ``torch.compile`` makes it, which takes some minutes at the
             start, the first time, and less time for each step; best with graphs of one size, such
-            as data.nodes_per_graph, for others are padded to the largest of a batch. "auto" for
-            drawn nodes without message passing, where there is a compiler. Ours.
+            as data.nodes_per_graph, for others are padded to the largest of a batch. max_time runs
+            meanwhile. "auto" where it pays: for drawn nodes without message passing, where there
+            is a compiler and no max_time. Ours.
     """
 
     max_epochs: int = 100

@@ -24,7 +24,7 @@ from lrsa_geo.files import disk_is_full
 from lrsa_geo.process import keep_freed_memory
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
-from lrsa_geo.train.compiled import Compiled, check_compiler, compiles
+from lrsa_geo.train.compiled import Compiled, compiles, why_not_compiled
 from lrsa_geo.train.config import TrainConfig, check_config
 from lrsa_geo.train.datamodule import prepare_store
 from lrsa_geo.train.disk import AtomicCheckpointIO, check_room, full_disk
@@ -103,12 +103,15 @@ class _Training:
         self.processes = Processes(self.trainer)
         if self.processes.first:
             self._check_place()
+        self.compiled = compiles(config, self.trainer.strategy.root_device)
+        if self.compiled:
+            self.trainer.callbacks.insert(0, Compiled())  # type: ignore[attr-defined]
         started = time.monotonic()
         store = self.processes.in_turn(lambda: prepare_store(config.data))
         self.seconds = {"data": time.monotonic() - started}
         lightning.seed_everything(config.seed, verbose=False)
         kept = Run(Path(place)).state().get("surrogate") if self._goes_on() else None
-        parts = assemble(config, store, kept)
+        parts = assemble(config, store, kept, compiled=self.compiled)
         self.surrogate, self.module, self.loaders = parts.surrogate, parts.module, parts.loaders
         self.module.new_optimizer()
         self.loaders.check()
@@ -116,8 +119,6 @@ class _Training:
         self.processes.first_alone(
             lambda: rehearse(self.loaders, self.module.objective, config.data, markers)
         )
-        if config.trainer.compile is True:
-            check_compiler(self.trainer.strategy.root_device.type)
         folder = Path(place) if isinstance(place, Path) else Path("runs", place)
         check_room(folder, self.module, Run(folder).checkpoint if resume else None)
 
@@ -145,10 +146,13 @@ class _Training:
             if self.config.model.fourier_octaves == "auto":
                 octaves = self.surrogate.config.fourier_octaves
                 print(f"position encoding: {octaves} octaves, by the spacing of the training nodes")
-            if compiles(self.config):
-                print("the network is compiled first (trainer.compile): minutes, the first time")
             if hint := hint_on(self.config, self.loaders.dataset("train").sizes):
                 print(hint)
+        if self.compiled:
+            print("the network is compiled first (trainer.compile): minutes, the first time")
+        elif self.config.trainer.compile == "auto":
+            reason = why_not_compiled(self.config, self.trainer.strategy.root_device)
+            print(f"steps are not compiled (trainer.compile: auto): {reason}")
         return self.run.path
 
     def run_to_the_end(self) -> dict[str, Any]:
@@ -175,6 +179,7 @@ class _Training:
         seconds = self.seconds | report["seconds"]
         report["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
         report["steps"] = self.trainer.global_step
+        report["compiled"] = self.compiled
         run.finish(report)
         return report | {"folder": str(run.path)}
 
@@ -247,8 +252,6 @@ def _trainer(config: TrainConfig, callbacks: list[lightning.Callback]) -> lightn
         callbacks = [*callbacks, Progress()]
     if config.optim.average is not None:
         callbacks = [MovingAverage(config.optim.average), *callbacks]
-    if compiles(config):
-        callbacks = [Compiled(), *callbacks]
     try:
         return lightning.Trainer(
             **flags,

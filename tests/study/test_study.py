@@ -17,7 +17,7 @@ from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import Study, ablation, plot_sensitivity
-from lrsa_geo.study.ablation import BASES, choices
+from lrsa_geo.study.ablation import BASES, VARIANTS, choices
 from lrsa_geo.study.run import cells, latex, markdown
 
 STUDY = """
@@ -323,12 +323,22 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file, mixer):
         model = vars(study.config(str(cells_file), name).model)
         assert len([key for key in whole if whole[key] != model[key]]) == 1, name
         GeometryOperator(2, 1, 2, config=OperatorConfig(**model_sizes(model)))
-    assert {"8 latents", "256 latents", "8 heads", "symmetric", "0 latent blocks"} <= set(
-        study.models
-    )
+    assert {"8 latents", "256 latents", "8 heads", "0 latent blocks"} <= set(study.models)
+    others = {study.config(str(cells_file), name).model.mixer for name in study.models}
+    assert others == {mixer, *VARIANTS[mixer].values()}
     assert "32 latents" not in study.models  # that is LRSA itself
     with pytest.raises(ValueError, match="its mixer is 'flare'"):
         ablation(str(cells_file), 5, changes={"model.mixer": "flare"})
+
+
+def test_an_ablation_keeps_the_options_that_a_configuration_has(cells_file):
+    changes = {"model.mixer_options": {"aligned_start": False, "sharpness": 3.0}}
+    study, data = ablation(str(cells_file), 5, (0,), changes=changes), str(cells_file)
+    flat = study.config(data, "softmax starts flat").model
+    assert flat.mixer_options == {"aligned_start": False, "sharpness": 1.0}
+    tied = study.config(data, "symmetric").model
+    assert (tied.mixer, tied.mixer_options) == ("lrsa_symmetric", {"sharpness": 3.0})
+    assert "weights start apart" not in study.models  # they do already
 
 
 def model_sizes(model: dict) -> dict:

@@ -1,7 +1,7 @@
 """Global mixers, one file each, under one contract: those of low rank, and others to compare."""
 
 from lrsa_geo.nn.mixers.base import LowRankMixer, Mixer, Summary, WeightedSums
-from lrsa_geo.nn.mixers.direct import DirectLRSA, DirectSymmetricLRSA
+from lrsa_geo.nn.mixers.direct import DirectLRSA
 from lrsa_geo.nn.mixers.flare import FLARE
 from lrsa_geo.nn.mixers.flare_plus import FLAREPlus
 from lrsa_geo.nn.mixers.full import FullAttention
@@ -10,7 +10,7 @@ from lrsa_geo.nn.mixers.linear import LinearAttention
 from lrsa_geo.nn.mixers.lrsa import LRSA, LatentBlock
 from lrsa_geo.nn.mixers.once import CompressOnce
 from lrsa_geo.nn.mixers.spectral import SpectralMixer
-from lrsa_geo.nn.mixers.symmetric import SymmetricLRSA
+from lrsa_geo.nn.mixers.symmetric import DirectSymmetricLRSA, SymmetricLRSA
 from lrsa_geo.nn.mixers.transolver import PhysicsAttention
 
 MIXERS: dict[str, type[Mixer]] = {

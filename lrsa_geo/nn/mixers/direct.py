@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lrsa_geo.nn.mixers.lrsa import LRSA
-from lrsa_geo.nn.mixers.symmetric import SymmetricLRSA
-from lrsa_geo.nn.mixers.tied import TiedAttention
 from lrsa_geo.nn.pointwise import Linear
 
 
 class DirectLRSA(LRSA):
-    r"""LRSA with the shortest way for values: nodes read the latents themselves.
+    r"""LRSA whose nodes read the latents themselves, without O_1, v' and the norm before it.
 
     .. math::
         Z = \mathrm{softmax}_{i \in g}
@@ -21,17 +19,17 @@ class DirectLRSA(LRSA):
         y_i = O_2 \, \mathrm{softmax}_m\big(q(x_i) (k'(Z_m) + Q'_m)^T / \sqrt d\big) \, Z_m
 
     Against :class:`~lrsa_geo.nn.LRSA` it has no :math:`O_1` and no :math:`v'`, so no norm on the
-    way of the values: how large a latent is reaches the nodes, and without latent blocks the layer
-    is linear in the values. Each latent has a learned key :math:`Q'_m` besides what it gathered.
-    In the template :math:`K \approx U G V^T` nothing but process is in G. It costs a little less,
-    and has less error after the same time: datasets/RESULTS.md, "What stands between LRSA and
-    FLARE".
+    way of the values: how large a latent is reaches the nodes, and without latent blocks twice the
+    values give twice the result. Each latent has a learned key :math:`Q'_m` besides what it
+    gathered. In the template :math:`K \approx U G V^T` nothing but process is in G. It costs a
+    little less, and has less error after the same time: datasets/RESULTS.md, "What stands between
+    LRSA and FLARE".
 
     Args:
         channels, heads, num_latents, latent_depth, ffn_ratio, sharpness, latent_start,
             latent_attention: see :class:`~lrsa_geo.nn.LRSA`.
-        aligned_start: q starts with the weights of k, :math:`Q' = Q` and :math:`k' = 0`: both
-            softmaxes are of the same logits then.
+        aligned_start: q starts with the weights of k, :math:`Q' = Q` and :math:`k' = 0`, so that
+            both softmaxes are of the same logits, and v is a rotation.
 
     Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
 
@@ -65,40 +63,3 @@ class DirectLRSA(LRSA):
         heads = (self.heads, -1)
         keys = self.to_latent_keys(self.processed_norm(z)).unflatten(-1, heads)
         return keys + self.latent_keys, z.unflatten(-1, heads)
-
-
-class DirectSymmetricLRSA(SymmetricLRSA):
-    r"""Its symmetric variant: one softmax's logits there and back, and nodes read the latents.
-
-    .. math::
-        a_{mi} = \mathrm{Norm}(Q_m) \cdot \mathrm{Norm}(k(x_i)) / \sqrt d, \qquad
-        Z = \mathrm{softmax}_i(a + \log w) \, v(x), \qquad
-        Z \leftarrow \mathrm{process}(Z), \qquad
-        y = O_2 \, \mathrm{softmax}_m(a) \, Z
-
-    FLARE (:class:`~lrsa_geo.nn.FLARE`) with linear keys and values is this without latent blocks
-    and without the norms of queries and keys.
-
-    Args:
-        channels, heads, num_latents, latent_depth, ffn_ratio, sharpness, latent_start: see
-            :class:`~lrsa_geo.nn.SymmetricLRSA`.
-
-    Shapes: those of :class:`~lrsa_geo.nn.LRSA`.
-
-    Raises:
-        ValueError: an argument's shape or value does not fit, see :meth:`NodeLayout.of`.
-
-    Examples:
-        >>> import torch
-        >>> from lrsa_geo.nn import DirectSymmetricLRSA
-        >>> layer = DirectSymmetricLRSA(channels=16, heads=2, num_latents=4)
-        >>> layer(torch.randn(5, 16), torch.tensor([0, 0, 0, 1, 1])).shape
-        torch.Size([5, 16])
-    """
-
-    def _make_compress_out(self) -> None: ...
-
-    def _make_latent_values(self) -> None: ...
-
-    from_means = TiedAttention.from_means
-    latent_values = TiedAttention.latent_values
