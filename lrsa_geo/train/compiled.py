@@ -114,8 +114,8 @@ def _fault(device: str) -> str | None:
     """What keeps ``torch.compile`` from working on a device, tried once."""
     if device not in ("cpu", "cuda"):
         return f"PyTorch does not compile for {device}"
-    if not hasattr(torch.compiler, "set_stance"):
-        return f"it takes PyTorch 2.6 or newer, this is {torch.__version__}: install that"
+    if not hasattr(torch._dynamo.config, "fail_on_recompile_limit_hit"):
+        return f"it takes PyTorch 2.7 or newer, this is {torch.__version__}: install that"
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:
