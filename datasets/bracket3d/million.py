@@ -1,7 +1,7 @@
 r"""A part of a million nodes, predicted by `lrsa-geo predict`; prints memory and time, draws both.
 
-    lrsa-geo train bracket3d --quick --model.local MeshConv --model.local_blocks=[-1] \
-        --data.nodes_per_graph=null --trainer.max_epochs 6
+    lrsa-geo train bracket3d --quick --model.mixer lrsa --model.local MeshConv \
+        --model.local_blocks=[-1] --data.nodes_per_graph=null --trainer.max_epochs 6
     python datasets/bracket3d/million.py runs/bracket3d-quick [FOLDER] [--nodes 1000000]
 
 gmsh meshes a part of the recipe, and quadratic tetrahedra are cut into eight, as in the data. It is
