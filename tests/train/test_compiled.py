@@ -175,9 +175,9 @@ def test_the_ninth_architecture_of_a_process_is_compiled_too(store):
     config = config_of(store, compiled=True)
     graphs = CompileCounterWithBackend("eager")
     with many_graphs():
-        for depth in range(1, 11):
-            config.model.depth = depth
+        for number in range(1, 11):
+            config.model.num_latents = 3 + number
             parts = assemble(config, store, compiled=True)
             compile_operator(parts.module, graphs)
             parts.module.loss(next(iter(parts.loaders.train_dataloader()))).backward()
-            assert graphs.frame_count == depth
+            assert graphs.frame_count == number
