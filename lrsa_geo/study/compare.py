@@ -28,10 +28,9 @@ from lrsa_geo.train import (
     SurrogateModule,
     TrainConfig,
     assemble,
-    compile_operator,
+    compiled,
     compiles,
     load_config,
-    many_graphs,
     prepare_store,
     save_config,
     train,
@@ -77,16 +76,15 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
 
     All see the same batches; the least of the rounds counts for each, so compiling does not.
     """
-    runs, compiled = [], contextlib.ExitStack()
-    for config in configs:
-        compile_it = compiles(config, torch.device("cpu"))
-        parts = assemble(config, prepare_store(config.data), compiled=compile_it)
-        if compile_it:
-            compiled.enter_context(many_graphs())
-            compile_operator(parts.module)  # in the first round, whose time is not the least
-        batches = list(islice(parts.loaders.train_dataloader(), 3))
-        runs.append((parts.module, parts.module.new_optimizer(), batches))
-    with compiled:
+    runs = []
+    with contextlib.ExitStack() as while_measured:
+        for config in configs:
+            compile_it = compiles(config, torch.device("cpu"))
+            parts = assemble(config, prepare_store(config.data), compiled=compile_it)
+            if compile_it:  # by the first round, whose time is not the least
+                while_measured.enter_context(compiled(parts.module))
+            batches = list(islice(parts.loaders.train_dataloader(), 3))
+            runs.append((parts.module, parts.module.new_optimizer(), batches))
         seconds = [
             [
                 [_seconds_of_step(module, optimizer, batch) for batch in batches]

@@ -2,7 +2,7 @@
 
 from lrsa_geo.data import SeriesConfig, SplitConfig
 from lrsa_geo.train.assembly import Assembly, assemble, matched
-from lrsa_geo.train.compiled import compile_operator, compiles, many_graphs
+from lrsa_geo.train.compiled import compiled, compiles
 from lrsa_geo.train.config import (
     DataConfig,
     OptimConfig,
@@ -68,7 +68,7 @@ __all__ = [
     "TrainerConfig",
     "add_config_arguments",
     "assemble",
-    "compile_operator",
+    "compiled",
     "compiles",
     "config_from",
     "errors_of_one",
@@ -79,7 +79,6 @@ __all__ = [
     "layout_of",
     "load_config",
     "load_surrogate",
-    "many_graphs",
     "matched",
     "parse_config",
     "predict",

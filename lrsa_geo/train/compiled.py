@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
 import torch
 
-from lrsa_geo.nn import GeometryOperator
 from lrsa_geo.train.config import TrainConfig
 from lrsa_geo.train.module import SurrogateModule
 
@@ -28,14 +27,13 @@ class Compiled(lightning.Callback):
 
     def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
         self.backend = backend
-        self._many = contextlib.ExitStack()
+        self._compiled = contextlib.ExitStack()
 
     def on_fit_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Have the first batch compile it, in each process."""
-        self._many.enter_context(many_graphs())
-        compile_operator(pl_module, self.backend)
+        self._compiled.enter_context(compiled(pl_module, self.backend))
 
     def on_validation_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -54,31 +52,32 @@ class Compiled(lightning.Callback):
     ) -> None:
         """Leave nothing behind, also after an error."""
         torch.compiler.set_stance("default")
-        self._many.close()
-        _operator(pl_module)._compiled_call_impl = None
+        self._compiled.close()
 
 
-def _operator(module: lightning.LightningModule) -> GeometryOperator:
-    assert isinstance(module, SurrogateModule)
-    return module.surrogate.operator
-
-
-def compile_operator(
+@contextlib.contextmanager
+def compiled(
     module: lightning.LightningModule, backend: str | Callable[..., Any] = "inductor"
-) -> None:
-    """Have the next batch compile the operator, in place, for batches of any size.
+) -> Iterator[None]:
+    """Compile the operator of a module with its first batch inside, for batches of any size.
 
-    PyTorch keeps what it compiled, by architecture, and takes steps uncompiled from the ninth on,
-    with a warning: call it, and the operator, within :func:`many_graphs`.
+    PyTorch keeps what it compiled, by architecture, and at the ninth would go on uncompiled, with
+    a warning. Here any number is compiled, and a limit that is hit is an error.
+
+    Args:
+        module: a :class:`SurrogateModule`, whose operator is plain again afterwards.
+        backend: of ``torch.compile``.
     """
-    _operator(module).compile(dynamic=True, backend=backend)
-
-
-def many_graphs() -> contextlib.AbstractContextManager[Any]:
-    """Let one process compile many architectures, and fail rather than go on uncompiled."""
-    return torch._dynamo.config.patch(
+    assert isinstance(module, SurrogateModule)
+    operator = module.surrogate.operator
+    with torch._dynamo.config.patch(
         recompile_limit=1000, accumulated_recompile_limit=1000, fail_on_recompile_limit_hit=True
-    )
+    ):
+        operator.compile(dynamic=True, backend=backend)
+        try:
+            yield
+        finally:
+            operator._compiled_call_impl = None
 
 
 def compiles(config: TrainConfig, device: torch.device) -> bool:

@@ -20,9 +20,8 @@ from lrsa_geo.train import (
     SplitConfig,
     TrainConfig,
     assemble,
-    compile_operator,
+    compiled,
     load_config,
-    many_graphs,
     train,
 )
 from lrsa_geo.train.compiled import Compiled
@@ -174,10 +173,9 @@ def test_the_ninth_architecture_of_a_process_is_compiled_too(store):
     torch._dynamo.reset()
     config = config_of(store, compiled=True)
     graphs = CompileCounterWithBackend("eager")
-    with many_graphs():
-        for number in range(1, 11):
-            config.model.num_latents = 3 + number
-            parts = assemble(config, store, compiled=True)
-            compile_operator(parts.module, graphs)
+    for number in range(1, 11):
+        config.model.num_latents = 3 + number
+        parts = assemble(config, store, compiled=True)
+        with compiled(parts.module, graphs):
             parts.module.loss(next(iter(parts.loaders.train_dataloader()))).backward()
-            assert graphs.frame_count == number
+        assert graphs.frame_count == number
