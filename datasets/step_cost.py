@@ -1,8 +1,8 @@
 """What a step costs, plain and compiled: `python datasets/step_cost.py elasticity bracket3d`.
 
-LRSA, with direct values, the same with tied logits, and FLARE, as `lrsa-geo train` trains these
-data sets but for 48 channels: forward and backward pass and the optimiser's step. The models take
-turns; least processor time of so many rounds, one thread.
+LRSA, with direct values, the same with tied logits, without latent attention besides (light), and
+FLARE, as `lrsa-geo train` trains these data sets but for 48 channels: forward and backward pass and
+the optimiser's step. The models take turns; least processor time of so many rounds, one thread.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ MODELS = {
     "LRSA": ["--model.mixer=lrsa"],
     "LRSA, direct values": ["--model.mixer=lrsa_direct"],
     "LRSA, symmetric, direct values": ["--model.mixer=lrsa_symmetric_direct"],
+    "LRSA, light": ["--model.mixer=lrsa_light"],
     "FLARE, linear keys and values": [
         "--model.mixer=flare",
         "--model.mixer_options={kv_layers: -1}",

@@ -200,3 +200,14 @@ def test_errors_against_parameters_are_those_of_the_largest_budget(tmp_path, mon
     drawn = [container.lines[0].get_xydata().tolist() for container in of_size.containers]
     assert drawn == [[[2.0, 0.4]]]
     assert len(of_budget.containers) == 2
+
+
+def test_of_a_single_budget_errors_are_drawn_against_parameters_alone(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, path: figures.append(figure))
+    models = {"a": [ErrorPoint(10, 2000, 0.5, 0.1)], "b": [ErrorPoint(10, 3000, 0.3, 0.1)]}
+    errors_against_budget({"set: a_field": models}, "steps", tmp_path / "errors.png")
+    (of_size,) = figures[0].axes
+    assert of_size.get_title() == "set: a field, after 10 steps"
+    drawn = [container.lines[0].get_xydata().tolist() for container in of_size.containers]
+    assert drawn == [[[2.0, 0.5]], [[3.0, 0.3]]]

@@ -21,7 +21,7 @@ class OperatorConfig:
         depth: number of blocks.
         heads: H, attention heads.
         num_latents: M, latents per block.
-        latent_depth: Transformer blocks on the latents of each block; 0 is the lean variant.
+        latent_depth: Transformer blocks on the latents of each block; 0 leaves them as gathered.
         ffn_ratio: width of the feed-forward layers over C.
         fourier_octaves: scales of the position encoding, see FourierEncoding; "auto" in a training
             for the most of which no wave is shorter than two spacings of the training nodes.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
@@ -138,37 +139,56 @@ def errors_against_budget(
 
     Args:
         panels: of each row of the picture, the points of each model, in the order of the budgets;
-            against the parameters stand those of the largest one.
+            against the parameters stand those of the largest one. Where there is but one budget,
+            the errors are drawn against the parameters alone.
         unit: of the budgets.
         path: PNG file.
     """
-    figure = Figure(layout="constrained", figsize=(11, 0.4 + 3.6 * len(panels)))
-    grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    everything = [points for models in panels.values() for points in models.values()]
+    several = len({point.budget for points in everything for point in points}) > 1
+    figure = Figure(layout="constrained", figsize=(11 if several else 7.5, 0.4 + 3.6 * len(panels)))
+    grid = figure.subplots(len(panels), 1 + several, squeeze=False, sharey="row")
     names = list(dict.fromkeys(name for models in panels.values() for name in models))
     styles: dict[str, dict[str, Any]] = {
         name: {"color": f"C{i % 10}", "linestyle": LINES[i // 10 % len(LINES)]}
         | {"marker": "o", "markersize": 3}
         for i, name in enumerate(names)
     }
-    for (title, models), (of_budget, of_size) in zip(panels.items(), grid, strict=True):
-        for name, points in models.items():
-            errors, spreads = [p.error for p in points], [p.spread for p in points]
-            of_budget.errorbar([p.budget for p in points], errors, spreads, **styles[name])
-        of_budget.set(xlabel=unit, ylabel="error", title=title.replace("_", " "), xscale="log")
-        of_budget.xaxis.set_minor_locator(NullLocator())
+    for (title, models), row in zip(panels.items(), grid, strict=True):
         budgets = sorted({point.budget for points in models.values() for point in points})
-        of_budget.set_xticks(budgets, labels=[f"{budget:g}" for budget in budgets])
+        if several:
+            _against_budget(row[0], models, budgets, styles)
+            row[0].set(xlabel=unit)
         for name, points in models.items():
             for last in (point for point in points if point.budget == budgets[-1]):
                 size = last.parameters / 1e3
-                of_size.errorbar([size], [last.error], [last.spread], **styles[name])
-        of_size.set(xlabel="thousand parameters", title=f"after {budgets[-1]:g} {unit}")
-        for axes in (of_budget, of_size):
+                row[-1].errorbar([size], [last.error], [last.spread], **styles[name])
+        after = f"after {budgets[-1]:g} {unit}"
+        title = title.replace("_", " ")
+        row[-1].set(xlabel="thousand parameters", title=after if several else f"{title}, {after}")
+        row[0].set(ylabel="error")
+        if several:
+            row[0].set(title=title)
+        for axes in row:
             axes.set_yscale("log")
             axes.grid(True, which="both", alpha=0.3)
     handles = [Line2D([], [], **styles[name]) for name in names]
     figure.legend(handles, names, loc="outside right upper", fontsize="small")
     save(figure, path)
+
+
+def _against_budget(
+    axes: Axes,
+    models: Mapping[str, Sequence[ErrorPoint]],
+    budgets: Sequence[float],
+    styles: Mapping[str, dict[str, Any]],
+) -> None:
+    for name, points in models.items():
+        errors, spreads = [p.error for p in points], [p.spread for p in points]
+        axes.errorbar([p.budget for p in points], errors, spreads, **styles[name])
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(budgets, labels=[f"{budget:g}" for budget in budgets])
 
 
 def cost_against_nodes(kinds: Mapping[str, Mapping[str, np.ndarray]], path: str | Path) -> None:

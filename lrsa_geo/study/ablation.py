@@ -23,6 +23,7 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
 BASES: dict[str, str] = {
     "lrsa": "LRSA",
     "lrsa_direct": "LRSA, direct values",
+    "lrsa_light": "LRSA, light",
     "lrsa_symmetric": "LRSA, symmetric",
     "lrsa_symmetric_direct": "LRSA, symmetric, direct values",
 }
@@ -34,13 +35,28 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "latent blocks start whole": ("latent_start", 1.0),
 }
 """Options of the mixers that are changed where a mixer has them."""
-VARIANTS: dict[str, dict[str, str]] = {
-    "lrsa": {"symmetric": "lrsa_symmetric", "direct values": "lrsa_direct"},
-    "lrsa_direct": {"symmetric": "lrsa_symmetric_direct", "projected values": "lrsa"},
-    "lrsa_symmetric": {"not symmetric": "lrsa", "direct values": "lrsa_symmetric_direct"},
-    "lrsa_symmetric_direct": {"not symmetric": "lrsa_direct", "projected values": "lrsa_symmetric"},
+_ALONE = {"latent_attention": False}
+VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    "lrsa": {"symmetric": ("lrsa_symmetric", {}), "direct values": ("lrsa_direct", {})},
+    "lrsa_direct": {
+        "symmetric": ("lrsa_symmetric_direct", {}),
+        "projected values": ("lrsa", {}),
+    },
+    "lrsa_light": {
+        "with latent attention": ("lrsa_symmetric_direct", {}),
+        "not symmetric": ("lrsa_direct", _ALONE),
+        "projected values": ("lrsa_symmetric", _ALONE),
+    },
+    "lrsa_symmetric": {
+        "not symmetric": ("lrsa", {}),
+        "direct values": ("lrsa_symmetric_direct", {}),
+    },
+    "lrsa_symmetric_direct": {
+        "not symmetric": ("lrsa_direct", {}),
+        "projected values": ("lrsa_symmetric", {}),
+    },
 }
-"""What differs from each in one part, and is a mixer of its own."""
+"""What differs from each in one part, and is another mixer, with what options."""
 
 
 def parts_of(mixer: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -56,13 +72,13 @@ def parts_of(mixer: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]
         for name, (option, value) in OPTIONS.items()
         if option in known and options.get(option) != value
     }
-    for name, other in VARIANTS[mixer].items():
+    for name, (other, added) in VARIANTS[mixer].items():
         common = {
             option: value
             for option, value in options.items()
             if option in inspect.signature(MIXERS[other]).parameters
         }
-        parts[name] = {"model.mixer": other, "model.mixer_options": common}
+        parts[name] = {"model.mixer": other, "model.mixer_options": {**common, **added}}
     return parts
 
 

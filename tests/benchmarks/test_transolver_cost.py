@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 pytest tests/benchmarks/test_transolver_cost.py --benchmark-only -s
 
 prints quartiles of the ratio over interleaved steps, forward and backward; and time and memory of a
-training step with LRSA over one with the authors' layer, in the same blocks.
+training step with LRSA, and with its light variant, over one with the authors' layer, in the same
+blocks.
 """
 
 from __future__ import annotations
@@ -109,12 +110,13 @@ def test_a_step_against_the_original(benchmark, graphs, nodes):
     print(in_words(seconds["ours"], seconds["original"]))
 
 
+@pytest.mark.parametrize("mixer", ["lrsa", "lrsa_light"])
 @pytest.mark.parametrize(
     ("graphs", "nodes"), [(4, 1000), (1, 4000), (1, 16_000), (1, 32_000), (1, 64_000)]
 )
-def test_a_step_of_lrsa_against_one_with_the_original(benchmark, graphs, nodes):
+def test_a_step_of_lrsa_against_one_with_the_original(benchmark, graphs, nodes, mixer):
     config = OperatorConfig(channels=128, depth=4, heads=8, num_latents=64, ffn_ratio=2.0)
-    ours, peer = (Workload(name, [nodes] * graphs, config) for name in ("lrsa", "transolver"))
+    ours, peer = (Workload(name, [nodes] * graphs, config) for name in (mixer, "transolver"))
     for block in peer.model.blocks:
         block.mixer = DenseMixer(128, Original(128))
     peer.optimizer = torch.optim.AdamW(peer.model.parameters(), fused=True)
@@ -126,7 +128,7 @@ def test_a_step_of_lrsa_against_one_with_the_original(benchmark, graphs, nodes):
             seconds[work].append(seconds_of(work.step))
 
     benchmark.pedantic(round_of_both, rounds=max(3, min(20, 160_000 // nodes)))
-    print(f"\n{graphs} x {nodes:,} nodes, {torch.get_num_threads()} threads: LRSA", end=" ")
+    print(f"\n{graphs} x {nodes:,} nodes, {torch.get_num_threads()} threads: {mixer}", end=" ")
     print(in_words(seconds[ours], seconds[peer]), end="")
     print(f"; memory {memory[0] / 2**20:.0f} MiB, {memory[0] / memory[1]:.2f} x")
 

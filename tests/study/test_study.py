@@ -13,7 +13,7 @@ import pytest
 
 from lrsa_geo.cli import main
 from lrsa_geo.files import shipped_datasets
-from lrsa_geo.nn import GeometryOperator, OperatorConfig
+from lrsa_geo.nn import GeometryOperator, LatentBlock, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import Study, ablation, plot_sensitivity
@@ -321,11 +321,12 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file, mixer):
     assert whole["mixer"] == mixer
     for name in list(study.models)[1:]:
         model = vars(study.config(str(cells_file), name).model)
-        assert len([key for key in whole if whole[key] != model[key]]) == 1, name
+        changed = {key for key in whole if whole[key] != model[key]}
+        assert len(changed) == 1 or changed == {"mixer", "mixer_options"}, name
         GeometryOperator(2, 1, 2, config=OperatorConfig(**model_sizes(model)))
     assert {"8 latents", "256 latents", "8 heads", "0 latent blocks"} <= set(study.models)
     others = {study.config(str(cells_file), name).model.mixer for name in study.models}
-    assert others == {mixer, *VARIANTS[mixer].values()}
+    assert others == {mixer, *(other for other, _ in VARIANTS[mixer].values())}
     assert "32 latents" not in study.models  # that is LRSA itself
     with pytest.raises(ValueError, match="its mixer is 'flare'"):
         ablation(str(cells_file), 5, changes={"model.mixer": "flare"})
@@ -339,6 +340,17 @@ def test_an_ablation_keeps_the_options_that_a_configuration_has(cells_file):
     tied = study.config(data, "symmetric").model
     assert (tied.mixer, tied.mixer_options) == ("lrsa_symmetric", {"sharpness": 3.0})
     assert "weights start apart" not in study.models  # they do already
+
+
+def test_of_the_light_one_latents_see_each_other_in_one_variant_alone(cells_file):
+    study = ablation(str(cells_file), 5, (0,), changes={"model.mixer": "lrsa_light"})
+    attention = {}
+    for name in study.models:
+        sizes = model_sizes(vars(study.config(str(cells_file), name).model))
+        blocks = GeometryOperator(2, 1, 2, config=OperatorConfig(**sizes)).modules()
+        attention[name] = any(b.attention for b in blocks if isinstance(b, LatentBlock))
+    assert attention.pop("with latent attention")
+    assert not any(attention.values())
 
 
 def model_sizes(model: dict) -> dict:

@@ -6,6 +6,7 @@ from lrsa_geo.nn.mixers.flare import FLARE
 from lrsa_geo.nn.mixers.flare_plus import FLAREPlus
 from lrsa_geo.nn.mixers.full import FullAttention
 from lrsa_geo.nn.mixers.functional import FunctionalAttention
+from lrsa_geo.nn.mixers.light import LightLRSA
 from lrsa_geo.nn.mixers.linear import LinearAttention
 from lrsa_geo.nn.mixers.lrsa import LRSA, LatentBlock
 from lrsa_geo.nn.mixers.once import CompressOnce
@@ -21,6 +22,7 @@ MIXERS: dict[str, type[Mixer]] = {
     "linear": LinearAttention,
     "lrsa": LRSA,
     "lrsa_direct": DirectLRSA,
+    "lrsa_light": LightLRSA,
     "lrsa_symmetric": SymmetricLRSA,
     "lrsa_symmetric_direct": DirectSymmetricLRSA,
     "spectral": SpectralMixer,
@@ -39,6 +41,7 @@ __all__ = [
     "FullAttention",
     "FunctionalAttention",
     "LatentBlock",
+    "LightLRSA",
     "LinearAttention",
     "LowRankMixer",
     "Mixer",

@@ -25,6 +25,7 @@ from lrsa_geo.nn import (
     FullAttention,
     FunctionalAttention,
     GeometryOperator,
+    LightLRSA,
     LowRankMixer,
     NodeLayout,
     PhysicsAttention,
@@ -97,6 +98,17 @@ def symmetric_direct(layer: DirectSymmetricLRSA, x: Tensor, measure: Tensor) -> 
     return layer.reconstruct_out(read(logits, z))
 
 
+def light(layer: LightLRSA, x: Tensor, measure: Tensor) -> Tensor:
+    keys, values = layer.to_keys_values(x).chunk(2, 1)
+    logits = logits_of_latents(layer, keys)
+    z = gathered(logits, values, measure)
+    for block in layer.latent_blocks:
+        hidden, out = block.ffn_before.hidden, block.ffn_before.out
+        wide = F.gelu(rms(z) @ hidden.weight.T + hidden.bias)
+        z = z + wide @ out.weight.T + out.bias
+    return layer.reconstruct_out(read(logits, z))
+
+
 def direct(layer: DirectLRSA, x: Tensor, measure: Tensor) -> Tensor:
     keys, values = layer.to_keys_values(x).chunk(2, 1)
     queries = x @ layer.to_queries.weight.T
@@ -132,6 +144,7 @@ PEERS: dict[str, tuple[Callable[[], LowRankMixer], Callable[..., Tensor]]] = {
         lambda: DirectSymmetricLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2),
         symmetric_direct,
     ),
+    "light": (lambda: LightLRSA(CHANNELS, HEADS, LATENTS, latent_depth=2), light),
     "functional": (lambda: FunctionalAttention(CHANNELS, HEADS, LATENTS), functional),
 }
 
