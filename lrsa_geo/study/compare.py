@@ -71,10 +71,21 @@ class Variant:
 _FURTHER = 3  # learning rates beyond those that are given
 
 
-def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[float]:
+_LONGEST = 60  # rounds of a measurement
+
+
+def seconds_per_step(
+    configs: Iterable[TrainConfig], rounds: int = 6, seconds: float = 8.0
+) -> list[float]:
     """Processor seconds of one optimiser step, the configurations in turns.
 
     All see the same batches; the least of the rounds counts for each, so compiling does not.
+
+    Args:
+        configs: of the trainings.
+        rounds: in each of which every configuration makes a step on three batches; at least so
+            many, and more where steps are short, for other work on the machine disturbs these most.
+        seconds: of all rounds but the first, after which no further one begins.
     """
     runs = []
     with contextlib.ExitStack() as while_measured:
@@ -85,14 +96,15 @@ def seconds_per_step(configs: Iterable[TrainConfig], rounds: int = 6) -> list[fl
                 while_measured.enter_context(compiled(parts.module))
             batches = list(islice(parts.loaders.train_dataloader(), 3))
             runs.append((parts.module, parts.module.new_optimizer(), batches))
-        seconds = [
-            [
-                [_seconds_of_step(module, optimizer, batch) for batch in batches]
-                for module, optimizer, batches in runs
-            ]
-            for _ in range(rounds)
-        ]  # [rounds, configurations, batches]
-    return [float(s) for s in np.min(seconds, axis=0).mean(axis=1)]
+        taken: list[list[list[float]]] = []  # [rounds, configurations, batches]
+        while len(taken) < rounds or (len(taken) < _LONGEST and np.sum(taken[1:]) < seconds):
+            taken.append(
+                [
+                    [_seconds_of_step(module, optimizer, batch) for batch in batches]
+                    for module, optimizer, batches in runs
+                ]
+            )
+    return [float(s) for s in np.min(taken, axis=0).mean(axis=1)]
 
 
 def _seconds_of_step(

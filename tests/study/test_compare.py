@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,26 @@ def test_a_dearer_model_takes_longer(config):
     dear = Variant("dear", {"model.channels": 96, "model.depth": 6}).of(config)
     cheap_seconds, dear_seconds = seconds_per_step([config, dear], rounds=2)
     assert dear_seconds > 3 * cheap_seconds > 0
+
+
+def test_short_steps_are_measured_more_often(config, monkeypatch):
+    """Other work on the machine disturbs these most, and the least of all rounds counts."""
+    module, taken = import_module("lrsa_geo.study.compare"), []
+
+    def counted(*arguments):
+        taken.append(one_step(*arguments))
+        return taken[-1]
+
+    one_step = module._seconds_of_step
+    monkeypatch.setattr(module, "_seconds_of_step", counted)
+    seconds_per_step([config], rounds=2, seconds=0)
+    batches = len(taken) // 2
+    assert len(taken) == 2 * batches
+    taken.clear()
+    seconds_per_step([config], rounds=2, seconds=1)
+    rounds = len(taken) // batches
+    assert rounds > 2
+    assert sum(taken[batches:]) >= 1 or rounds == module._LONGEST
 
 
 def test_a_change_of_nothing_that_exists_is_named(config):
