@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import DistanceToBoundary
@@ -178,6 +180,23 @@ def test_tuning_goes_further_out_where_the_best_rate_is_at_the_edge(config, tmp_
     assert tuned.changes["optim.lr"] == 1e-3
     again = tune(watched, VARIANTS[:1], [1e-7, 1e-6], tmp_path, steps=8)
     assert again == [tuned]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=20), st.integers(0, 19))
+def test_a_rate_is_judged_by_all_graphs_and_fields_alike(errors, which):
+    """Half the error on any one graph weighs the same, however large its error is."""
+    module = import_module("lrsa_geo.study.compare")
+
+    def judged(errors, others):
+        fields = {"small": errors, "large": [1000 * error for error in others], "none": [None]}
+        return module._usual_error({"test": {f: {"per_mesh": e} for f, e in fields.items()}})
+
+    better = [e / 2 if n == which % len(errors) else e for n, e in enumerate(errors)]
+    ratio = 2 ** (-1 / (2 * len(errors)))
+    assert judged(better, errors) == pytest.approx(ratio * judged(errors, errors))
+    assert judged(errors, better) == pytest.approx(ratio * judged(errors, errors))
+    assert module._usual_error({"diverged": "why"}) == np.inf
 
 
 def test_tuning_without_validation_graphs_is_refused(config, tmp_path):
