@@ -18,9 +18,9 @@ class LightLRSA(DirectSymmetricLRSA):
     the paper's ablation without latent attention (arXiv 2604.03582, Figure 5). In the template
     :math:`K \approx U G V^T`, U is V normalised the other way, and G works on each latent alone.
     A step costs 3 N C^2 + 4 N M C + 2 r M C^2 multiply-adds, r the ratio of the feed-forward layer.
-    Where a step sees few nodes, small operations on the latents are a good part of what LRSA takes,
-    and this has the least error of its variants after the same time: datasets/RESULTS.md, "What
-    stands between LRSA and FLARE".
+    Where a step sees few nodes, small operations on the latents are a good part of what LRSA takes;
+    on Elasticity this has the least error of its variants after the same time: datasets/RESULTS.md,
+    "What stands between LRSA and FLARE".
 
     Args:
         channels: C, a multiple of ``heads``.
