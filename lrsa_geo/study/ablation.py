@@ -35,7 +35,7 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "latent blocks start whole": ("latent_start", 1.0),
 }
 """Options of the mixers that are changed where a mixer has them."""
-_ALONE = {"latent_attention": False}
+_WITHOUT_ATTENTION = {"latent_attention": False}
 VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     "lrsa": {"symmetric": ("lrsa_symmetric", {}), "direct values": ("lrsa_direct", {})},
     "lrsa_direct": {
@@ -44,8 +44,8 @@ VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     },
     "lrsa_light": {
         "with latent attention": ("lrsa_symmetric_direct", {}),
-        "not symmetric": ("lrsa_direct", _ALONE),
-        "projected values": ("lrsa_symmetric", _ALONE),
+        "not symmetric": ("lrsa_direct", _WITHOUT_ATTENTION),
+        "projected values": ("lrsa_symmetric", _WITHOUT_ATTENTION),
     },
     "lrsa_symmetric": {
         "not symmetric": ("lrsa", {}),
