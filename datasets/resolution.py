@@ -45,7 +45,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    as_it_was = ["--model.mixer=lrsa", "--trainer.compile=false"]  # when the table was made
+    # when the table was made
+    as_it_was = ["--model.mixer=lrsa", "--optim.lr=0.01", "--trainer.compile=false"]
     config = parse_config([*find_config("elasticity"), *as_it_was])
     variants = [
         Variant("with measure", {"model.use_measure": True}),
