@@ -2,7 +2,8 @@
 
 LRSA, with direct values, the same with tied logits, without latent attention besides (light), and
 FLARE, as `lrsa-geo train` trains these data sets but for 48 channels: forward and backward pass and
-the optimiser's step. The models take turns; least processor time of so many rounds, one thread.
+the optimiser's step. The models take turns; least processor time of so many rounds or more, one
+thread.
 """
 
 from __future__ import annotations

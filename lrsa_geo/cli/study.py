@@ -27,8 +27,9 @@ STUDY is a YAML file:
   tuning: 0.4                           share of the budget that each rate is tried with
   quick: true                           the data sets' small variants
 
-Results: results.csv, table.md, table.tex and errors.png (against budget and parameters) in the
-folder. An interrupted study goes on where it stopped when the command is given again.
+Results: results.csv, table.md, table.tex and errors.png (against parameters, and budgets where
+there are several) in the folder. An interrupted study goes on where it stopped when the command
+is given again.
 """
 
 
@@ -83,6 +84,13 @@ def ablate(argv: list[str]) -> None:
         default=None,
         help="the layer that is changed (default: that of the configuration); lrsa: the paper's",
     )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=None,
+        help="of all models (default: that of the configuration, which may be meant for far longer"
+        " trainings)",
+    )
     parser.add_argument("--quick", action="store_true", help="the data set's small variant")
     parser.add_argument(
         "-o",
@@ -93,7 +101,8 @@ def ablate(argv: list[str]) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, a thread each")
     values = parser.parse_args(argv)
-    changes = {} if values.mixer is None else {"model.mixer": values.mixer}
+    given = {"model.mixer": values.mixer, "optim.lr": values.learning_rate}
+    changes = {name: value for name, value in given.items() if value is not None}
     seeds = tuple(values.seeds)
     study = ablation(values.data, values.seconds, seeds, quick=values.quick, changes=changes)
     results, folder = _run(study, values.output, values.jobs)

@@ -144,8 +144,10 @@ def errors_against_budget(
         unit: of the budgets.
         path: PNG file.
     """
-    everything = [points for models in panels.values() for points in models.values()]
-    several = len({point.budget for points in everything for point in points}) > 1
+    several = any(
+        len({point.budget for points in models.values() for point in points}) > 1
+        for models in panels.values()
+    )
     figure = Figure(layout="constrained", figsize=(11 if several else 7.5, 0.4 + 3.6 * len(panels)))
     grid = figure.subplots(len(panels), 1 + several, squeeze=False, sharey="row")
     names = list(dict.fromkeys(name for models in panels.values() for name in models))

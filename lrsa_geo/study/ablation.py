@@ -12,6 +12,7 @@ from lrsa_geo.nn import MIXERS
 from lrsa_geo.plot import Choice, errors_of_choices
 from lrsa_geo.study.plan import Study
 from lrsa_geo.study.run import Rows, cells, fields_of
+from lrsa_geo.train import ModelConfig
 
 SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
     "latents": ("num_latents", (8, 16, 32, 64, 128, 256)),
@@ -43,7 +44,7 @@ VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "projected values": ("lrsa", {}),
     },
     "lrsa_light": {
-        "with latent attention": ("lrsa_symmetric_direct", {}),
+        "with Transformer block": ("lrsa_symmetric_direct", {}),
         "not symmetric": ("lrsa_direct", _WITHOUT_ATTENTION),
         "projected values": ("lrsa_symmetric", _WITHOUT_ATTENTION),
     },
@@ -57,15 +58,21 @@ VARIANTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     },
 }
 """What differs from each in one part, and is another mixer, with what options."""
+OF_LATENT_BLOCKS = {
+    "without latent attention",
+    "latent blocks start whole",
+    "with Transformer block",
+}
+"""Parts that there are none of where a model has no blocks on its latents."""
 
 
-def parts_of(mixer: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Changes of a configuration, each of one part of the layer, by what they are called.
+def parts_of(model: ModelConfig) -> dict[str, dict[str, Any]]:
+    """Changes of a model, each of one part of the layer, by what they are called.
 
     Args:
-        mixer: one of :data:`BASES`.
-        options: that it has already.
+        model: whose mixer is one of :data:`BASES`.
     """
+    mixer, options = str(model.mixer), model.mixer_options
     known = inspect.signature(MIXERS[mixer]).parameters
     parts: dict[str, dict[str, Any]] = {
         name: {"model.mixer_options": {**options, option: value}}
@@ -79,6 +86,8 @@ def parts_of(mixer: str, options: Mapping[str, Any]) -> dict[str, dict[str, Any]
             if option in inspect.signature(MIXERS[other]).parameters
         }
         parts[name] = {"model.mixer": other, "model.mixer_options": {**common, **added}}
+    if model.latent_depth == 0:
+        return {name: change for name, change in parts.items() if name not in OF_LATENT_BLOCKS}
     return parts
 
 
@@ -116,7 +125,7 @@ def ablation(
         for size in sizes:
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
                 models[f"{size} {what}"] = {f"model.{key}": size}
-    models |= parts_of(model.mixer, model.mixer_options)
+    models |= parts_of(model)
     return replace(own, models=models)
 
 
@@ -131,7 +140,7 @@ def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[C
     """
     own = study.config(data).model
     base = BASES[own.mixer]
-    of_parts = (base, *parts_of(own.mixer, own.mixer_options))
+    of_parts = (base, *parts_of(own))
     found = cells(rows, list(study.models), field)
 
     def choice(label: str, name: str) -> Choice:

@@ -71,11 +71,12 @@ class Variant:
 _FURTHER = 3  # learning rates beyond those that are given
 
 
-_LONGEST = 60  # rounds of a measurement
+_MOST_ROUNDS = 60  # of a measurement
+_NO_BETTER = 1e-6  # a relative error that is as good as none in float32
 
 
 def seconds_per_step(
-    configs: Iterable[TrainConfig], rounds: int = 6, seconds: float = 8.0
+    configs: Iterable[TrainConfig], rounds: int = 6, seconds: float = 4.0
 ) -> list[float]:
     """Processor seconds of one optimiser step, the configurations in turns.
 
@@ -85,7 +86,8 @@ def seconds_per_step(
         configs: of the trainings.
         rounds: in each of which every configuration makes a step on three batches; at least so
             many, and more where steps are short, for other work on the machine disturbs these most.
-        seconds: of all rounds but the first, after which no further one begins.
+        seconds: for each configuration, without the first round; after all of them together no
+            further round begins. 60 rounds are the most.
     """
     runs = []
     with contextlib.ExitStack() as while_measured:
@@ -97,7 +99,9 @@ def seconds_per_step(
             batches = list(islice(parts.loaders.train_dataloader(), 3))
             runs.append((parts.module, parts.module.new_optimizer(), batches))
         taken: list[list[list[float]]] = []  # [rounds, configurations, batches]
-        while len(taken) < rounds or (len(taken) < _LONGEST and np.sum(taken[1:]) < seconds):
+        while len(taken) < rounds or (
+            len(taken) < _MOST_ROUNDS and np.sum(taken[1:]) < seconds * len(runs)
+        ):
             taken.append(
                 [
                     [_seconds_of_step(module, optimizer, batch) for batch in batches]
@@ -276,7 +280,7 @@ def _usual_error(report: Mapping[str, Any]) -> float:
     errors = [np.array(error["per_mesh"], float) for error in report.get("test", {}).values()]
     if not any(np.isfinite(error).any() for error in errors):
         return np.inf
-    logs = np.log(np.maximum(np.concatenate(errors), np.finfo(float).tiny))
+    logs = np.log(np.maximum(np.concatenate(errors), _NO_BETTER))
     return float(np.exp(np.nanmean(logs)))
 
 

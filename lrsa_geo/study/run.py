@@ -224,7 +224,7 @@ def curve_tables(study: Study, curves: Curves) -> str:
 
 
 def plot_errors(study: Study, curves: Curves, path: Path) -> None:
-    """The mean error of each model against the budget, and against its parameters, as a picture."""
+    """The mean error of each model against its parameters, and its budgets, as a picture."""
     panels: dict[str, dict[str, list[ErrorPoint]]] = {}
     for data, of_data in curves.items():
         for field in fields_of(of_data[study.budget]):

@@ -148,7 +148,7 @@ def test_models_that_come_later_are_measured_by_those_that_are_there(config, tmp
     """The machine was 1,000 times as fast then, and would be for both."""
     changed = {variant.name: variant.of(config) for variant in VARIANTS}
     timed = tmp_path / "seconds_per_step.json"
-    now = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
+    now = dict(zip(changed, seconds_per_step(changed.values(), seconds=0), strict=True))
     timed.write_text(json.dumps({"small": now["small"] / 1000}))
     steps = steps_within(changed, now["small"], timed)
     each = json.loads(timed.read_text())
@@ -199,6 +199,13 @@ def test_a_rate_is_judged_by_all_graphs_and_fields_alike(errors, which):
     assert module._usual_error({"diverged": "why"}) == np.inf
 
 
+def test_a_graph_without_any_error_does_not_decide_a_rate_alone():
+    """It counts as one that float32 cannot tell from it."""
+    usual_error = import_module("lrsa_geo.study.compare")._usual_error
+    one_of_twenty = usual_error({"test": {"p": {"per_mesh": [0.0] + [0.5] * 19}}})
+    assert one_of_twenty > usual_error({"test": {"p": {"per_mesh": [0.1] * 20}}})
+
+
 def test_tuning_without_validation_graphs_is_refused(config, tmp_path):
     with pytest.raises(ValueError, match=r"data\.split\.val is 0"):
         tune(config, VARIANTS, [1e-2], tmp_path, seconds=1)
@@ -239,28 +246,29 @@ def test_the_error_by_distance_adds_up_to_the_whole(compared):
 
 def test_a_dearer_model_takes_longer(config):
     dear = Variant("dear", {"model.channels": 96, "model.depth": 6}).of(config)
-    cheap_seconds, dear_seconds = seconds_per_step([config, dear], rounds=2)
+    cheap_seconds, dear_seconds = seconds_per_step([config, dear], rounds=2, seconds=0)
     assert dear_seconds > 3 * cheap_seconds > 0
 
 
-def test_short_steps_are_measured_more_often(config, monkeypatch):
-    """Other work on the machine disturbs these most, and the least of all rounds counts."""
+@pytest.mark.parametrize(
+    ("took", "models", "rounds"),
+    [(0.1, 1, 8), (0.1, 2, 8), (1.0, 2, 2), (0.001, 1, 60)],
+    ids=["by the time", "of each model", "the least", "the most"],
+)
+def test_short_steps_are_measured_more_often(config, monkeypatch, took, models, rounds):
+    """Other work on the machine disturbs these most; three batches a round, the first not timed."""
     module, taken = import_module("lrsa_geo.study.compare"), []
 
-    def counted(*arguments):
-        taken.append(one_step(*arguments))
-        return taken[-1]
+    def step(*arguments):
+        taken.append(arguments)
+        return took
 
-    one_step = module._seconds_of_step
-    monkeypatch.setattr(module, "_seconds_of_step", counted)
-    seconds_per_step([config], rounds=2, seconds=0)
-    batches = len(taken) // 2
-    assert len(taken) == 2 * batches
-    taken.clear()
-    seconds_per_step([config], rounds=2, seconds=1)
-    rounds = len(taken) // batches
-    assert rounds > 2
-    assert sum(taken[batches:]) >= 1 or rounds == module._LONGEST
+    monkeypatch.setattr(module, "_seconds_of_step", step)
+    found = seconds_per_step([config] * models, rounds=2, seconds=2.0)
+    batches = len(taken) // (rounds * models)
+    assert len(taken) == rounds * models * batches
+    assert batches == 3
+    assert found == pytest.approx([took] * models)
 
 
 def test_a_change_of_nothing_that_exists_is_named(config):

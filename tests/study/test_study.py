@@ -17,7 +17,7 @@ from lrsa_geo.nn import GeometryOperator, LatentBlock, OperatorConfig
 from lrsa_geo.simulate import make_store
 from lrsa_geo.simulate.darcy import DarcyRecipe
 from lrsa_geo.study import Study, ablation, plot_sensitivity
-from lrsa_geo.study.ablation import BASES, VARIANTS, choices
+from lrsa_geo.study.ablation import BASES, OF_LATENT_BLOCKS, VARIANTS, choices
 from lrsa_geo.study.run import cells, latex, markdown
 
 STUDY = """
@@ -322,7 +322,12 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file, mixer):
     for name in list(study.models)[1:]:
         model = vars(study.config(str(cells_file), name).model)
         changed = {key for key in whole if whole[key] != model[key]}
-        assert len(changed) == 1 or changed == {"mixer", "mixer_options"}, name
+        other = VARIANTS[mixer].get(name)
+        if other is None or not other[1]:
+            assert len(changed) == 1, name
+        else:
+            assert changed == {"mixer", "mixer_options"}, name
+            assert (model["mixer"], model["mixer_options"]) == other
         GeometryOperator(2, 1, 2, config=OperatorConfig(**model_sizes(model)))
     assert {"8 latents", "256 latents", "8 heads", "0 latent blocks"} <= set(study.models)
     others = {study.config(str(cells_file), name).model.mixer for name in study.models}
@@ -349,8 +354,17 @@ def test_of_the_light_one_latents_see_each_other_in_one_variant_alone(cells_file
         sizes = model_sizes(vars(study.config(str(cells_file), name).model))
         blocks = GeometryOperator(2, 1, 2, config=OperatorConfig(**sizes)).modules()
         attention[name] = any(b.attention for b in blocks if isinstance(b, LatentBlock))
-    assert attention.pop("with latent attention")
+    assert attention.pop("with Transformer block")
     assert not any(attention.values())
+
+
+@pytest.mark.parametrize("mixer", BASES)
+def test_where_latents_have_no_blocks_no_model_is_there_under_two_names(cells_file, mixer):
+    changes = {"model.mixer": mixer, "model.latent_depth": 0}
+    study = ablation(str(cells_file), 5, (0,), changes=changes)
+    models = [str(study.config(str(cells_file), name).model) for name in study.models]
+    assert len(set(models)) == len(models)
+    assert not OF_LATENT_BLOCKS & set(study.models)
 
 
 def model_sizes(model: dict) -> dict:

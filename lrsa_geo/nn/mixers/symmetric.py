@@ -88,7 +88,7 @@ class DirectSymmetricLRSA(TiedAttention):
         return self.latent_norm(self.latents)
 
     def process(self, z: Tensor) -> Tensor:
-        """A standard Transformer block, ``latent_depth`` times: ``[B, M, C]`` -> ``[B, M, C]``."""
+        """The blocks on the latents, ``latent_depth`` of them: ``[B, M, C]`` -> ``[B, M, C]``."""
         return self.latent_blocks(z)
 
 
