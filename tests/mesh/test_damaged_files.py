@@ -69,7 +69,7 @@ DAMAGE = st.one_of(
 @given(choice=st.integers(0, 10**6), damage=st.lists(DAMAGE, min_size=1, max_size=3))
 @settings(
     max_examples=max(600, settings().max_examples),
-    deadline=30000,
+    deadline=5000,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_damaged_files_are_read_or_refused(tmp_path, seeds, choice, damage):
