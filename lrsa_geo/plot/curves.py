@@ -158,19 +158,16 @@ def errors_against_budget(
     }
     for (title, models), row in zip(panels.items(), grid, strict=True):
         budgets = sorted({point.budget for points in models.values() for point in points})
-        if several:
-            _against_budget(row[0], models, budgets, styles)
-            row[0].set(xlabel=unit)
         for name, points in models.items():
             for last in (point for point in points if point.budget == budgets[-1]):
                 size = last.parameters / 1e3
                 row[-1].errorbar([size], [last.error], [last.spread], **styles[name])
-        after = f"after {budgets[-1]:g} {unit}"
-        title = title.replace("_", " ")
+        title, after = title.replace("_", " "), f"after {budgets[-1]:g} {unit}"
+        if several:
+            _against_budget(row[0], models, budgets, styles)
+            row[0].set(xlabel=unit, title=title)
         row[-1].set(xlabel="thousand parameters", title=after if several else f"{title}, {after}")
         row[0].set(ylabel="error")
-        if several:
-            row[0].set(title=title)
         for axes in row:
             axes.set_yscale("log")
             axes.grid(True, which="both", alpha=0.3)

@@ -256,7 +256,7 @@ def test_a_dearer_model_takes_longer(config):
     ids=["by the time", "of each model", "the least", "the most"],
 )
 def test_short_steps_are_measured_more_often(config, monkeypatch, took, models, rounds):
-    """Other work on the machine disturbs these most; three batches a round, the first not timed."""
+    """Other work disturbs these most. A round is three batches, and the first is free."""
     module, taken = import_module("lrsa_geo.study.compare"), []
 
     def step(*arguments):
