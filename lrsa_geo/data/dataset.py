@@ -148,7 +148,8 @@ class StoreDataset(Dataset):
 
     def _drawn(self, index: int, draw: RandomNodes) -> Data:
         size = int(self._sizes[index])
-        data = self._rows(index, draw.choose(size))
+        drawn = draw.choose(size, lambda nodes: self.store.rows_of(index, ["pos"], nodes)["pos"])
+        data = self._rows(index, drawn)
         return scaled(data, size / draw.num_nodes)
 
     def _patches(self, index: int, draw: RandomPatches) -> Data:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
 from lrsa_geo.mesh.graph_by_graph import MeshTransform
-from lrsa_geo.mesh.random_nodes import scaled, with_rows
+from lrsa_geo.mesh.random_nodes import order_in_space, scaled, with_rows
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,7 @@ class Neighbourhoods:
 
     def __init__(self, pos: Tensor, edge_index: Tensor) -> None:
         self.num_nodes = len(pos)
-        points = pos.detach().cpu().double().numpy()
-        tree = cKDTree(points, leafsize=8, balanced_tree=False, compact_nodes=False)
-        self.order: np.ndarray = tree.indices.astype(np.int32)
+        self.order: np.ndarray = order_in_space(pos).numpy().astype(np.int32)
         source, target = edge_index.cpu().numpy()
         self.sources: np.ndarray = source[np.argsort(target, kind="stable")].astype(np.int32)
         counts = np.bincount(target, minlength=self.num_nodes)

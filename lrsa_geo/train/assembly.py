@@ -100,7 +100,8 @@ def loaders_of(
 ) -> StoreDataModule:
     """The loaders of a store for a model, training batches ``together`` as a compiled one needs."""
     model = surrogate.config
-    arrays = surrogate.arrays + surrogate.objective(config.objective).arrays
+    objective = surrogate.objective(config.objective)
+    arrays = surrogate.arrays + objective.arrays
     layout = None  # in chunks the layouts are theirs
     if model.chunk is None:
         layout = partial(layout_of, config=model, num_markers=surrogate.signature.num_markers)
@@ -108,5 +109,5 @@ def loaders_of(
     given = (config.data, arrays, config.seed, layout, together)
     if isinstance(store, StepView):
         hops *= config.series.ahead
-        return SeriesDataModule(store, *given, hops, series=config.series)
-    return StoreDataModule(store, *given, hops)
+        return SeriesDataModule(store, *given, hops, objective.prepare, series=config.series)
+    return StoreDataModule(store, *given, hops, objective.prepare)

@@ -48,6 +48,8 @@ class DataConfig:
         nodes_per_graph: nodes of each training graph that a step sees, drawn anew each time; null
             for all. A step costs less, and there are more of them in the same time. Validation and
             test are always on whole meshes. See RandomNodes of lrsa_geo.mesh.
+        stratified: draw these evenly over the mesh, one of each run of neighbours; false draws
+            regardless of where they are.
         patch: of models with message passing, draw them as patches of so many neighbouring nodes,
             with the nodes beside them whose messages they need (RandomPatches of lrsa_geo.mesh), so
             that message passing is that of the whole mesh; these come on top of nodes_per_graph and
@@ -71,6 +73,7 @@ class DataConfig:
     batch_size: int = 4
     max_nodes: int | None = None
     nodes_per_graph: int | None = None
+    stratified: bool = True
     patch: int | None = None
     num_workers: int = 0
     in_memory: bool = True

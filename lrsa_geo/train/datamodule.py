@@ -70,9 +70,14 @@ class _EpochSampler(DistributedSampler):
 
 
 def _batch(
-    graphs: list[Data], layout: Callable[[Batch], GraphLayout] | None, together: bool
+    graphs: list[Data],
+    layout: Callable[[Batch], GraphLayout] | None,
+    together: bool,
+    prepare: Callable[[Batch], None] | None,
 ) -> Batch:
     batch = Batch.from_data_list(graphs)
+    if prepare is not None:
+        prepare(batch)
     if layout is not None:
         batch.layout = layout(batch).together() if together else layout(batch)
     return batch
@@ -94,6 +99,7 @@ class StoreDataModule(lightning.LightningDataModule):
         together: of training batches, the form for a compiled model, see
             :meth:`GraphLayout.together`.
         hops: edges that messages pass one after the other in a step of training.
+        prepare: puts into a batch what else depends on values, see :meth:`Objective.prepare`.
     """
 
     def __init__(
@@ -105,9 +111,11 @@ class StoreDataModule(lightning.LightningDataModule):
         layout: Callable[[Batch], GraphLayout] | None = None,
         together: bool = False,
         hops: int = 0,
+        prepare: Callable[[Batch], None] | None = None,
     ) -> None:
         super().__init__()
         self.hops = hops
+        self.prepare = prepare
         self.layout = layout
         self.together = together
         self.store = store
@@ -141,7 +149,7 @@ class StoreDataModule(lightning.LightningDataModule):
         if drawn is None:
             return None
         if patch is None or not self.hops:
-            return RandomNodes(drawn)
+            return RandomNodes(drawn, stratified=self.config.stratified)
         return RandomPatches(drawn, patch, self.hops)
 
     def _draws_while_reading(self, store: MeshStore) -> bool:
@@ -180,7 +188,10 @@ class StoreDataModule(lightning.LightningDataModule):
             batch_size,
             sampler=sampler,
             collate_fn=partial(
-                _batch, layout=self.layout, together=self.together and part == "train"
+                _batch,
+                layout=self.layout,
+                together=self.together and part == "train",
+                prepare=self.prepare,
             ),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,

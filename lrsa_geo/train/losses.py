@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch
 
 from lrsa_geo.mesh import Fields, column_slices
 
@@ -178,19 +179,20 @@ def gradient_on_grid(c: Comparison) -> Tensor:
     Raises:
         ValueError: a graph is not a regular grid in the plane.
     """
-    ptr = c.data.ptr.tolist()
     missed: list[Tensor] = []
     size: list[Tensor] = []
     valid: list[Tensor] = []
     scale: list[Tensor] = []
-    for graph, (first, last) in enumerate(pairwise(ptr)):
-        rows, columns, spacing = grid_of(c.data.pos[first:last], graph)
+    first = 0
+    for rows, columns, spacing in c.data.get("grids") or grids_of(c.data):
+        last = first + rows * columns
         unknown = torch.where(c.known, 0.0, torch.nan)
         for squares, values in ((missed, c.difference), (size, c.truth), (valid, unknown)):
             grid = values[first:last].reshape(rows, columns, -1)
             down, along = torch.gradient(grid, spacing=spacing, dim=(0, 1))
             squares.append((down.square() + along.square()).reshape(last - first, -1))
         scale.append(c.rms / max(rows * spacing[0], columns * spacing[1]))
+        first = last
     known = ~torch.cat(valid).isnan()
     return c.relative(
         c.sum(torch.where(known, torch.cat(missed), 0)),
@@ -200,7 +202,30 @@ def gradient_on_grid(c: Comparison) -> Tensor:
     )
 
 
-def grid_of(pos: Tensor, graph: int = 0) -> tuple[int, int, tuple[float, float]]:
+Grid = tuple[int, int, tuple[float, float]]
+"""Rows, columns, and the spacings of either."""
+
+
+def keep_grids(batch: Batch) -> None:
+    """Put the grids of a batch into it, where its loader makes it: no step looks at positions.
+
+    Raises:
+        ValueError: a graph is not a regular grid in the plane.
+    """
+    batch.grids = grids_of(batch)
+
+
+def grids_of(batch: Batch) -> tuple[Grid, ...]:
+    """Those of all graphs.
+
+    Raises:
+        ValueError: one is not a regular grid in the plane.
+    """
+    pairs = enumerate(pairwise(batch.ptr.tolist()))
+    return tuple(grid_of(batch.pos[first:last], graph) for graph, (first, last) in pairs)
+
+
+def grid_of(pos: Tensor, graph: int = 0) -> Grid:
     """Rows, columns and spacings of nodes that are a regular grid, rows one after the other.
 
     Raises:
@@ -264,10 +289,12 @@ class Loss:
     Attributes:
         terms: functions whose values add up; the second is multiplied by ``gradient_weight``.
         arrays: arrays of the graphs that it reads besides ``y``.
+        prepare: puts into a batch what depends on values, where the loader makes it.
     """
 
     terms: tuple[Callable[[Comparison], Tensor], ...]
     arrays: tuple[str, ...] = ()
+    prepare: Callable[[Batch], None] | None = None
 
     def __call__(self, comparison: Comparison, gradient_weight: float) -> Tensor:
         """``[B, F]``."""
@@ -281,7 +308,7 @@ LOSSES = {
     "mse": Loss((mse,)),
     "l1": Loss((l1,)),
     "huber": Loss((huber,)),
-    "relative_l2_gradient": Loss((relative_l2, gradient_on_grid), ("pos",)),
+    "relative_l2_gradient": Loss((relative_l2, gradient_on_grid), ("pos",), keep_grids),
     "relative_l2_edges": Loss((relative_l2, slopes_on_edges), ("pos", "edge_index")),
 }
 """The losses by the names that a configuration uses."""

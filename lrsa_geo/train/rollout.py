@@ -48,6 +48,8 @@ def next_example(
 ) -> Data:
     """The example of the step after this one; edges of a mesh that moves are measured anew."""
     data = stepping.advance(data, states, known)
+    if stepping.dim and "grids" in data:
+        del data.grids  # see keep_grids; a mesh that moves may be none any more
     if stepping.dim and surrogate.config.needs_edges:
         data.layout = layout_of(data, surrogate.config, surrogate.signature.num_markers)
     return data

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch_geometric.data import Batch
 
 from lrsa_geo.mesh import CellsToEdges, MeshData, RandomNodes
@@ -40,9 +44,10 @@ def test_drawn_nodes_keep_what_is_theirs():
     assert data.num_nodes == 25  # the graph itself is not changed
 
 
-def test_sums_over_drawn_nodes_are_in_the_mean_those_over_all():
-    data = square()
-    draw = RandomNodes(10, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("side", "stratified"), [(5, True), (5, False), (12, True)])
+def test_sums_over_drawn_nodes_are_in_the_mean_those_over_all(side, stratified):
+    data = square(side)
+    draw = RandomNodes(10, torch.Generator().manual_seed(0), stratified)
     exact = (data.measure * data.y[:, 0]).sum()
     sums = []
     for _ in range(4000):
@@ -53,12 +58,13 @@ def test_sums_over_drawn_nodes_are_in_the_mean_those_over_all():
 
 
 @pytest.mark.parametrize("num_nodes", [12, 160])
-def test_each_set_of_nodes_is_as_likely_as_any_other(num_nodes):
+def test_not_stratified_each_set_of_nodes_is_as_likely_as_any_other(num_nodes):
     """Pairs are drawn as often as they should, of small and of large meshes."""
-    draw, count = RandomNodes(4, torch.Generator().manual_seed(0)), 20_000
+    generator, count = torch.Generator().manual_seed(0), 20_000
+    draw, pos = RandomNodes(4, generator, stratified=False), torch.randn(num_nodes, 2)
     together = torch.zeros(num_nodes, num_nodes)
     for _ in range(count):
-        drawn = draw.choose(num_nodes)
+        drawn = draw.choose(num_nodes, pos.__getitem__)
         assert len(drawn) == 4
         assert (drawn.diff() > 0).all()
         together[drawn[:, None], drawn] += 1
@@ -70,6 +76,68 @@ def test_each_set_of_nodes_is_as_likely_as_any_other(num_nodes):
     assert (
         abs(together.diagonal() - count * 4 / num_nodes).max() < 6 * (count * 4 / num_nodes) ** 0.5
     )
+
+
+@pytest.mark.parametrize("num_nodes", [5, 7, 32, 33, 200])
+def test_stratified_each_node_is_as_likely_as_any_other(num_nodes):
+    """Where N is no multiple of n, too, and where candidates are drawn first."""
+    generator, count = torch.Generator().manual_seed(0), 4_000
+    draw, pos = RandomNodes(4, generator), torch.randn(num_nodes, 3)
+    times = torch.zeros(num_nodes)
+    for _ in range(count):
+        drawn = draw.choose(num_nodes, pos.__getitem__)
+        assert len(drawn) == 4
+        assert (drawn.diff() > 0).all()
+        times[drawn] += 1
+    share = 4 / num_nodes
+    assert (times - count * share).abs().max() < 5 * (count * share * (1 - share)) ** 0.5
+
+
+@given(
+    num_nodes=st.integers(2, 400),
+    share=st.floats(0, 1),
+    dim=st.integers(1, 3),
+    same=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_stratified_nodes_are_one_of_each_run(num_nodes, share, dim, same, seed):
+    """So many, each once, in their order; points on a line or in one place do no harm."""
+    generator = torch.Generator().manual_seed(seed)
+    pos = torch.zeros(num_nodes, dim) if same else torch.randn(num_nodes, dim, generator=generator)
+    drawn = 1 + int(share * (num_nodes - 2))
+    nodes = RandomNodes(drawn, generator).choose(num_nodes, pos.__getitem__)
+    assert len(nodes) == drawn
+    assert (nodes.diff() > 0).all()
+    if dim == 1 and not same and drawn > 2 and num_nodes <= 8 * drawn:
+        rank = pos[:, 0].argsort().argsort()[nodes].sort().values
+        run, disorder = -(-num_nodes // drawn), 7  # within a leaf of 8 nodes there is no order
+        assert rank.diff().max() < 2 * (run + disorder)
+
+
+def test_an_order_is_kept_as_long_as_the_positions_and_not_pickled():
+    data, draw = square(), RandomNodes(9)
+    draw(data)
+    order = draw._order_of(data.pos)
+    assert draw._order_of(data.pos) is order
+    assert len(pickle.loads(pickle.dumps(draw))._orders) == 0
+    data.pos[:, 0] = data.pos[:, 0].flip(0) ** 2  # in place: another order
+    assert not torch.equal(draw._order_of(data.pos), order)
+    del data
+    assert len(draw._orders) == 0
+
+
+@pytest.mark.parametrize(("num_nodes", "share"), [(400, 0.35), (4000, 0.8)])
+def test_sums_over_stratified_nodes_scatter_less(num_nodes, share):
+    """Of a smooth function; with candidates that are drawn first by a part of that."""
+    pos = torch.rand(num_nodes, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    values = (3 * pos[:, 0]).sin() * pos[:, 1]
+
+    def scatter(stratified: bool) -> float:
+        draw = RandomNodes(100, torch.Generator().manual_seed(0), stratified)
+        means = [values[draw.choose(num_nodes, pos.__getitem__)].mean() for _ in range(400)]
+        return float(torch.stack(means).std())
+
+    assert scatter(True) < share * scatter(False)
 
 
 def test_every_call_draws_anew_and_small_graphs_stay():

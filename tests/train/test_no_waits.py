@@ -1,9 +1,9 @@
 """Nothing in a training step waits for the device: no value of a tensor is looked at on the way.
 
 On a GPU such a look holds back the calls that follow, and the device idles until they arrive. What
-depends on values is in the layout of a batch, which the loader makes on the CPU. Without a GPU the
-operations are watched whose result, or its shape, the host would have to know. The loss
-`relative_l2_gradient` looks at positions for the rows of a grid; it is not here.
+depends on values is in the layout of a batch, and in what a loss keeps there; the loader makes both
+on the CPU. Without a GPU the operations are watched whose result, or its shape, the host would have
+to know.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lrsa_geo.data import MeshStore, SeriesConfig, SplitConfig
+from lrsa_geo.mesh import Field, MeshData, grid_positions
 from lrsa_geo.train import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from lrsa_geo.train.assembly import assemble
 from lrsa_geo.train.averaging import MovingAverage
@@ -176,6 +177,35 @@ def test_no_step_looks_at_values(cells, tmp_path, config) -> None:
     watch = WatchSteps()
     fit(cells, watch, tmp_path, "cpu", **config)
     assert watch.found == []
+
+
+@pytest.fixture(scope="module")
+def grids(tmp_path_factory: pytest.TempPathFactory) -> MeshStore:
+    """Regular grids of unlike size."""
+    graphs = [
+        MeshData(pos=(pos := grid_positions(4 + n % 3, 5)), x=pos + n, y=pos.sin().sum(1)[:, None])
+        for n in range(24)
+    ]
+    fields = {"x": (Field("a", components=("x", "y")),), "y": (Field("u"),)}
+    path = tmp_path_factory.mktemp("grids") / "grids.h5"
+    return MeshStore(MeshStore.write(path, graphs, fields).path)
+
+
+GRADIENT = {
+    "model": {"use_measure": False},
+    "objective": ObjectiveConfig(loss="relative_l2_gradient"),
+}
+
+
+def test_no_step_of_the_gradient_loss_looks_at_values(grids, tmp_path) -> None:
+    watch = WatchSteps()
+    fit(grids, watch, tmp_path, "cpu", **GRADIENT)
+    assert watch.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_no_step_of_the_gradient_loss_waits_for_a_gpu(grids, tmp_path) -> None:
+    fit(grids, RefuseWaits(), tmp_path, "gpu", **GRADIENT)
 
 
 @pytest.fixture(scope="module")

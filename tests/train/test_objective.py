@@ -207,6 +207,17 @@ def test_the_gradient_of_a_linear_error_on_a_linear_field(loss):
     torch.testing.assert_close(parts[2] - parts[0], torch.tensor(0.5), rtol=1e-4, atol=1e-4)
 
 
+def test_grids_that_a_loader_keeps_are_those_that_the_loss_finds():
+    gradient = objective(SCALAR, loss="relative_l2_gradient")
+    graphs = batch(sizes=(30, 16), fields=SCALAR)
+    guess = graphs.y.square()
+    found = gradient.loss(guess, graphs)
+    gradient.prepare(graphs)
+    graphs.pos = torch.full_like(graphs.pos, torch.nan)  # nothing looks at them any more
+    assert torch.equal(gradient.loss(guess, graphs), found)
+    assert graphs.to("cpu").grids == graphs.clone().grids
+
+
 def test_a_turned_grid_is_a_grid_and_a_mesh_is_none():
     gradient = objective(SCALAR, loss="relative_l2_gradient")
     graphs = batch(sizes=(30,), fields=SCALAR)
