@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lrsa_geo.data import (
     node_spacing,
     octaves_for,
 )
+from lrsa_geo.files import shipped_datasets
 from lrsa_geo.mesh import RandomNodes
 from lrsa_geo.nn import GeometryOperator, OperatorConfig
 from lrsa_geo.train import (
@@ -25,6 +27,7 @@ from lrsa_geo.train import (
     Surrogate,
     TrainConfig,
     load_surrogate,
+    predict,
     train,
 )
 from lrsa_geo.train.config import TrainerConfig, check_config
@@ -153,3 +156,18 @@ def test_no_node_is_refused(cells_file: Path):
     config = TrainConfig(data=DataConfig(str(cells_file), nodes_per_graph=0))
     with pytest.raises(ValueError, match="nodes_per_graph is 0"):
         check_config(config)
+
+
+def test_the_distance_of_drawn_nodes_is_that_of_the_same_nodes(cells):
+    """The script's: none from all nodes, and none of a model that looks at each node alone."""
+    distance = runpy.run_path(str(shipped_datasets() / "drawn_nodes.py"))["distance"]
+    sizes = {"channels": 16, "depth": 1, "heads": 2, "num_latents": 4, "use_measure": False}
+    graph = cells[20]
+    for mixes, nodes, none in ((True, 10**4, True), (True, 20, False), (False, 20, True)):
+        surrogate = Surrogate.for_training(ModelConfig(**sizes), cells, range(16)).eval()
+        if not mixes:
+            for block in surrogate.operator.blocks:
+                block.mixer.scale_output(0.0)
+        whole = predict(surrogate, graph)
+        far = distance(surrogate, graph, whole, RandomNodes(nodes))
+        assert (far < 1e-5).all() == none
