@@ -11,6 +11,7 @@ a training step is noise of this size.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -35,13 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--nodes", type=int, nargs="+", default=[64, 128, 256, 512])
-    parser.add_argument("--graphs", type=int, default=20, help="test graphs, the last ones")
+    parser.add_argument("--graphs", type=int, default=20, help="test graphs of the run")
     given = parser.parse_args()
     config, surrogate = load_config(given.run / "config.yaml"), load_surrogate(given.run)
     if surrogate.config.needs_edges:
         raise SystemExit(f"{given.run}: the model passes messages, which drawn nodes do not")
     store = open_store(config.data.path)
-    graphs = [store[number] for number in range(len(store) - given.graphs, len(store))]
+    numbers = json.loads((given.run / "metrics.json").read_text())["test_graphs"][: given.graphs]
+    graphs = [store[number] for number in numbers]
     smallest = min(len(graph.pos) for graph in graphs)
     if max(given.nodes) >= smallest:
         raise SystemExit(f"--nodes has {max(given.nodes)}, and a graph {smallest} nodes")

@@ -47,6 +47,7 @@ def main() -> None:
     torch.set_num_threads(1)
     # when the table was made
     as_it_was = ["--model.mixer=lrsa", "--optim.lr=0.01", "--trainer.compile=false"]
+    as_it_was += ["--data.stratified=false"]
     config = parse_config([*find_config("elasticity"), *as_it_was])
     variants = [
         Variant("with measure", {"model.use_measure": True}),

@@ -28,9 +28,9 @@ class RandomNodes(MeshTransform):
     over the n drawn nodes are in the mean those over all N. Stratified: the nodes are put in an
     order in which neighbours in space are close to each other, that of a k-d tree, on a circle that
     begins at a random node; it is cut into n runs of equal length, and one node of each is drawn.
-    Predictions from drawn nodes are then nearer to those from the whole mesh, by a third on meshes
-    of Elasticity, than with nodes that are drawn regardless of where they are: it takes 0.6 times
-    as many (`python datasets/drawn_nodes.py RUN`). Of more than 8 n nodes 8 n are drawn first,
+    Predictions from drawn nodes are then nearer to those from the whole mesh, by a third to a half
+    on meshes of Elasticity, than with nodes that are drawn regardless of where they are: half as
+    many do (``python datasets/drawn_nodes.py RUN``). Of more than 8 n nodes 8 n are drawn first,
     regardless of where they are.
 
     Drawn nodes keep their order. Edges are those between drawn nodes. Cells are left out. A graph

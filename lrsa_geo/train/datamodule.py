@@ -99,7 +99,7 @@ class StoreDataModule(lightning.LightningDataModule):
         together: of training batches, the form for a compiled model, see
             :meth:`GraphLayout.together`.
         hops: edges that messages pass one after the other in a step of training.
-        prepare: puts into a batch what else depends on values, see :meth:`Objective.prepare`.
+        prepare: puts into a training batch what the loss looks for, see :meth:`Objective.prepare`.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class StoreDataModule(lightning.LightningDataModule):
                 _batch,
                 layout=self.layout,
                 together=self.together and part == "train",
-                prepare=self.prepare,
+                prepare=self.prepare if part == "train" else None,
             ),
             num_workers=self.config.num_workers,
             persistent_workers=self.config.num_workers > 0,

@@ -75,10 +75,9 @@ class Objective:
         return list(dict.fromkeys(arrays))
 
     def prepare(self, batch: Batch) -> None:
-        """Put into a batch what loss and errors would look for in it; loaders do so."""
-        for name in (self.config.loss, self.config.error):
-            if prepare := LOSSES[name].prepare:
-                prepare(batch)
+        """Put into a training batch what the loss would look for in it; loaders do so."""
+        if prepare := LOSSES[self.config.loss].prepare:
+            prepare(batch)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """What training minimises: the weighted mean over fields and graphs that have a truth."""

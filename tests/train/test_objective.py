@@ -218,6 +218,16 @@ def test_grids_that_a_loader_keeps_are_those_that_the_loss_finds():
     assert graphs.to("cpu").grids == graphs.clone().grids
 
 
+def test_only_what_the_loss_looks_for_is_kept():
+    """Training graphs may be drawn nodes, of which the reported error needs no grid."""
+    graphs = batch(sizes=(30,), fields=SCALAR)
+    graphs.pos[7] += 0.1
+    objective(SCALAR, error="relative_l2_gradient").prepare(graphs)
+    assert "grids" not in graphs
+    with pytest.raises(ValueError, match="is no regular grid"):
+        objective(SCALAR, loss="relative_l2_gradient").prepare(graphs)
+
+
 def test_a_turned_grid_is_a_grid_and_a_mesh_is_none():
     gradient = objective(SCALAR, loss="relative_l2_gradient")
     graphs = batch(sizes=(30,), fields=SCALAR)
