@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skfem import MeshTri
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
@@ -25,6 +24,7 @@ from torch_geometric.utils import scatter
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import CellsToEdges
 from lrsa_geo.simulate import recipe_class
+from lrsa_geo.simulate.diffusion import triangles
 from lrsa_geo.simulate.elasticity import INTERIOR, VOID
 from lrsa_geo.simulate.hyperelasticity import MooneyRivlin, solve
 from lrsa_geo.train import load_config, load_surrogate, predict
@@ -34,8 +34,7 @@ CORNER = 0.06  # m: nearer to a clamped corner the exact stress is singular
 
 def refined(points: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Four triangles in place of each, counter-clockwise; the old nodes come first."""
-    mesh = MeshTri(np.ascontiguousarray(points.T), np.ascontiguousarray(cells.T))
-    finer = mesh.refined().oriented()
+    finer = triangles(points, cells).refined().oriented()
     return finer.p.T, finer.t.T
 
 
