@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lrsa_geo.nn.block import MixerBlock
 from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
+from lrsa_geo.nn.layout.edges import check_edges
+from lrsa_geo.nn.layout.rows import check_heard, check_measure
 from lrsa_geo.nn.mixers import LowRankMixer, Mixer, Summary
 from lrsa_geo.nn.operator import GeometryOperator
 from lrsa_geo.nn.parts import needs_whole_mesh
@@ -243,13 +245,15 @@ def check_streamed(
     model._check(nodes.x, nodes.pos)
     if model.needs_edges and edge_index is None:
         raise ValueError("`edge_index` is None, but the model has local layers")
+    if model.needs_edges and edge_index is not None:
+        check_edges(edge_index, len(nodes))
     expected = (1, model.cond_channels)
     if (cond is None) == bool(model.cond_channels) or (cond is not None and cond.shape != expected):
         found = "None" if cond is None else f"of shape {list(cond.shape)}"
         raise ValueError(f"`cond` is {found}, expected {list(expected) if expected[1] else None}")
-    measure = nodes.measure
-    if measure is not None and measure.shape != (len(nodes),):
-        raise ValueError(f"`measure` has shape {list(measure.shape)}, expected [{len(nodes)}]")
+    if nodes.measure is not None:
+        check_measure(nodes.measure, torch.Size([len(nodes)]))
+        check_heard(nodes.measure)
 
 
 def why_not(model: GeometryOperator) -> str:

@@ -226,6 +226,15 @@ class GeometryOperator(nn.Module):
             raise ValueError(
                 f"`x` has shape {list(x.shape)}, expected [{len(pos)}, {self.in_channels}]"
             )
+        found = pos.dtype if x is None else torch.promote_types(x.dtype, pos.dtype)
+        expected = next(self.lift.parameters()).dtype
+        cast = torch.is_autocast_enabled(pos.device.type) and found != torch.float64
+        if found.is_floating_point and found != expected and not cast:
+            of_x = "" if x is None else f"`x` is of {x.dtype} and "
+            raise ValueError(
+                f"{of_x}`pos` of {pos.dtype}, but the weights are of {expected}; convert the inputs"
+                f" by .to({expected}), or the model"
+            )
 
     def _edge_index(
         self, edge_index: Tensor | None, batch: Tensor | NodeLayout | GraphLayout | None

@@ -112,7 +112,8 @@ def ablation(
         changes: values of its configuration; steps are not compiled unless one says so.
 
     Raises:
-        ValueError: there is no such data set, or its mixer is none of :data:`BASES`.
+        ValueError: there is no such data set, its mixer is none of :data:`BASES`, or something in
+            the configuration of a model is out of range.
     """
     name = f"ablation-{Path(data).stem}"
     changes = {"trainer.compile": False, **(changes or {})}  # each model would be compiled anew
@@ -126,7 +127,9 @@ def ablation(
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
                 models[f"{size} {what}"] = {f"model.{key}": size}
     models |= parts_of(model)
-    return replace(own, models=models)
+    study = replace(own, models=models)
+    study.check()
+    return study
 
 
 def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[Choice]]:

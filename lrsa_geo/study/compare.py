@@ -22,6 +22,7 @@ from torch_geometric.data import Batch
 
 from lrsa_geo.data import Split
 from lrsa_geo.process import end_with_parent
+from lrsa_geo.study.statistics import check_once, check_seeds
 from lrsa_geo.train import (
     NonFiniteLossError,
     StoreDataModule,
@@ -156,8 +157,12 @@ def compare(
 
     Raises:
         FileExistsError: a run's folder holds one with other settings.
-        ValueError: several budgets are given, or none.
+        ValueError: several budgets are given, or none, or one that is less than a step takes; a
+            variant's name or a seed is there twice.
     """
+    variants, seeds = list(variants), list(seeds)
+    check_once("variants", [variant.name for variant in variants])
+    check_seeds(seeds)
     if sum(budget is not None for budget in (seconds, steps, epochs)) != 1:
         raise ValueError(
             f"seconds is {seconds}, steps is {steps}, epochs is {epochs}: expected one of them"
@@ -241,9 +246,11 @@ def tune(
         seconds, steps, epochs: for the training of each pair, see :func:`compare`.
 
     Raises:
-        ValueError: there are no validation graphs.
+        ValueError: there are no validation graphs; a variant's name is there twice; see
+            :func:`compare`.
     """
     config, variants = copy.deepcopy(config), list(variants)
+    check_once("variants", [variant.name for variant in variants])
     split = StoreDataModule(prepare_store(config.data), config.data, [], seed=0).split
     if not split.val:
         raise ValueError("data.split.val is 0; tuning needs validation graphs to judge by")
@@ -341,6 +348,9 @@ def steps_within(changed: Mapping[str, TrainConfig], seconds: float, path: Path)
 
     What ``path`` has is kept. Models that come later are measured beside those that are there, and
     by them: the machine may have another load by then.
+
+    Raises:
+        ValueError: a step of one of them takes longer than that.
     """
     each: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     if not set(each) >= set(changed):
@@ -348,4 +358,10 @@ def steps_within(changed: Mapping[str, TrainConfig], seconds: float, path: Path)
         slower = np.median([now[name] / each[name] for name in now if name in each] or [1])
         each = {**{name: float(took / slower) for name, took in now.items()}, **each}
         write_json(each, path)
-    return {name: max(1, round(seconds / each[name])) for name in changed}
+    longer = [f"{name} {each[name]:.3g}" for name in changed if each[name] > seconds]
+    if longer:
+        raise ValueError(
+            f"{seconds:g} processor seconds are less than one step takes: {', '.join(longer)}; give"
+            " a larger budget"
+        )
+    return {name: round(seconds / each[name]) for name in changed}

@@ -87,6 +87,8 @@ class CostStudy:
             )
         if self.rounds < LEAST_ROUNDS:
             raise ValueError(f"`rounds` is {self.rounds}, expected at least {LEAST_ROUNDS}")
+        if not self.seconds >= 0:
+            raise ValueError(f"`seconds` is {self.seconds}, expected 0 or more")
         if self.precision not in COST_PRECISIONS:
             raise ValueError(
                 f"`precision` is '{self.precision}', expected one of {', '.join(COST_PRECISIONS)}"

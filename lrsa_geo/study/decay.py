@@ -14,6 +14,7 @@ import torch
 from lrsa_geo.nn import MIXERS, GeometryOperator
 from lrsa_geo.plot import error_against_rank
 from lrsa_geo.study.line import Law, LineTraining, PeriodicKernel
+from lrsa_geo.study.statistics import check_once, check_seeds
 from lrsa_geo.study.tables import made_with, markdown_rows, spread, write_table
 
 REFERENCE = "full"
@@ -83,9 +84,9 @@ class DecayStudy:
                 f"`latents` is {[*self.latents]}: layers of waves have at most"
                 f" {PeriodicKernel.nodes // 2} modes on {PeriodicKernel.nodes} nodes"
             )
-        for name in ("rates", "latents", "seeds"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` is empty")
+        for name in ("rates", "latents"):
+            check_once(name, getattr(self, name))
+        check_seeds(self.seeds)
         for rate in self.rates:
             PeriodicKernel(rate, self.law)
 
@@ -155,10 +156,9 @@ def check_mixers(names: Sequence[str]) -> None:
     """Refuse names that are no mixers.
 
     Raises:
-        ValueError: naming the first such one, or that there is none at all.
+        ValueError: naming the first such one; there is none at all, or one twice.
     """
-    if not names:
-        raise ValueError("`mixers` is empty")
+    check_once("mixers", names)
     for name in names:
         if name not in MIXERS:
             raise ValueError(f"there is no mixer '{name}', expected one of {', '.join(MIXERS)}")

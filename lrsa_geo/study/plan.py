@@ -11,11 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lrsa_geo.nn import MIXERS
+from lrsa_geo.nn import GeometryOperator
 from lrsa_geo.study.compare import Variant
-from lrsa_geo.train import TrainConfig, find_config, parse_config
+from lrsa_geo.study.statistics import check_seeds
+from lrsa_geo.train import TrainConfig, check_config, find_config, parse_config, read_yaml
 
 UNITS = {"seconds": "processor seconds", "steps": "steps", "epochs": "epochs"}
 """The units of a budget, and how a reader is told of them."""
@@ -83,9 +82,13 @@ class Study:
         Raises:
             ValueError: naming the file, the key and the value.
         """
-        for what in ("data", "models", "seeds"):
+        for what in ("data", "models"):
             if not getattr(self, what):
                 raise ValueError(f"{self.file}: `{what}` is empty")
+        try:
+            check_seeds(self.seeds)
+        except ValueError as error:
+            raise ValueError(f"{self.file}: {error}") from error
         if sum(getattr(self, unit) is not None for unit in UNITS) != 1:
             raise ValueError(f"{self.file}: expected one budget, {' or '.join(UNITS)}")
         for what in (*UNITS, "tuning"):
@@ -103,8 +106,6 @@ class Study:
             raise ValueError(
                 f"{self.file}: `learning_rates` is {[*self.learning_rates]}, expected more than 0"
             )
-        if min(self.seeds) < 0:
-            raise ValueError(f"{self.file}: `seeds` is {[*self.seeds]}, expected 0 or more")
         if self.tuning > 1:
             raise ValueError(f"{self.file}: `tuning` is {self.tuning}, expected a share, at most 1")
         for entry in (*self.data.values(), *self.models.values()):
@@ -116,8 +117,6 @@ class Study:
                 f"{self.file}: models {', '.join(own)} have an optim.lr of their own, and"
                 " `learning_rates` are tried for each; leave one of them out"
             )
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"{self.file}: `seeds` holds one twice: {list(self.seeds)}")
         for name in (self.name, *self.models):
             if not isinstance(name, str) or not re.fullmatch(r"\w[\w .,+()-]*", name):
                 raise ValueError(
@@ -136,16 +135,14 @@ class Study:
         """Read a YAML file; every configuration in it is checked.
 
         Raises:
-            ValueError: an unknown key, data set, mixer or value; the message names the file.
+            ValueError: no YAML; a key that is unknown or there twice; an unknown data set, mixer or
+                value. The message names the file.
             OSError: the file cannot be read.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such file; expected a study, in YAML")
-        try:
-            values = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not a YAML file ({error})") from error
+        values = read_yaml(path)
         if not isinstance(values, dict):
             raise ValueError(f"{path}: expected keys such as data, models and seconds")
         known = set(cls.__dataclass_fields__) - {"file"}
@@ -179,15 +176,22 @@ class Study:
         if not isinstance(values.get("quick", False), bool):
             raise ValueError(f"{path}: `quick` is {values['quick']!r}, expected true or false")
         study = cls(**values, file=path)
-        for name in study.data:
-            for model in study.models:
-                mixer = study.config(name, model).model.mixer
-                if mixer not in (*MIXERS, "none"):
-                    raise ValueError(
-                        f"{path}: model '{model}': no mixer '{mixer}', expected one of"
-                        f" {', '.join(MIXERS)}, none"
-                    )
+        study.check()
         return study
+
+    def check(self) -> None:
+        """Make every configuration and network once, so that none is refused among finished runs.
+
+        Raises:
+            ValueError: naming the file, the data set and the model.
+        """
+        for data, model in product(self.data, self.models):
+            config = self.config(data, model)
+            try:
+                check_config(config)
+                GeometryOperator(1, 1, 2, config=config.model, fourier_octaves=0)
+            except ValueError as error:
+                raise ValueError(f"{self.file}: data '{data}', model '{model}': {error}") from error
 
     @property
     def unit(self) -> str:
@@ -228,8 +232,7 @@ class Study:
             learning_rates=(),
             quick=False,
         )
-        for name, model in product(study.data, study.models):
-            study.config(name, model)
+        study.check()
         return study
 
     def config(self, data: str, model: str | None = None) -> TrainConfig:

@@ -15,6 +15,7 @@ from lrsa_geo.nn import MIXERS, GeometryOperator, LowRankMixer, NodeLayout
 from lrsa_geo.plot import errors_in_precision
 from lrsa_geo.study.decay import check_mixers, line_model
 from lrsa_geo.study.line import LOSS_SCALE, LineTraining, PeriodicKernel, Precision
+from lrsa_geo.study.statistics import check_once, check_seeds
 from lrsa_geo.study.tables import made_with, markdown_rows, spread, write_table
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -191,9 +192,8 @@ class PrecisionStudy:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
         check_mixers(self.mixers)
-        for name in ("precisions", "seeds"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` is empty")
+        check_once("precisions", self.precisions)
+        check_seeds(self.seeds)
         for precision in self.precisions:
             LineTraining(self.steps, precision=precision)
         if any(count < 1 for count in self.nodes):

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import wilcoxon
+
+
+def check_once(name: str, values: Sequence[Any]) -> None:
+    """Refuse an argument that holds nothing, or something twice: it would count twice in a mean.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if not values:
+        raise ValueError(f"`{name}` is empty")
+    if len(set(values)) < len(values):
+        raise ValueError(f"`{name}` holds one twice: {[*values]}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse what are no seeds of independent runs.
+
+    Raises:
+        ValueError: there is none, one twice, or one that generators do not take.
+    """
+    check_once("seeds", seeds)
+    if min(seeds) < 0 or max(seeds) >= 2**32:
+        raise ValueError(f"`seeds` is {[*seeds]}, expected 0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from lrsa_geo.train.config import (
     TrainConfig,
     TrainerConfig,
     add_config_arguments,
+    check_config,
     config_from,
     find_config,
     load_config,
     parse_config,
     save_config,
 )
+from lrsa_geo.train.config_file import read_yaml
 from lrsa_geo.train.datamodule import StoreDataModule, prepare_store, training_graphs
 from lrsa_geo.train.evaluate import evaluate
 from lrsa_geo.train.fit import train
@@ -68,6 +70,7 @@ __all__ = [
     "TrainerConfig",
     "add_config_arguments",
     "assemble",
+    "check_config",
     "compiled",
     "compiles",
     "config_from",
@@ -87,6 +90,7 @@ __all__ = [
     "predict_series",
     "predict_series_graph",
     "prepare_store",
+    "read_yaml",
     "relative_l2",
     "result_fields",
     "rollout",

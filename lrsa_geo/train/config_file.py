@@ -1,4 +1,4 @@
-"""YAML files of a training: what is wrong with one is said with its name and line."""
+"""YAML files of hands: what is wrong with one is said with its name and line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,36 @@ from typing import Any, get_type_hints
 import yaml
 
 
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds: plain values, lists and tables; nothing of it is executed.
+
+    Args:
+        path: text in UTF-8.
+
+    Raises:
+        ValueError: it is no text in UTF-8 or no YAML; a key is there twice, of which YAML would
+            silently take the last. The message names the file and, where it is known, the line.
+        OSError: it cannot be read.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from lrsa_geo.train import read_yaml
+        >>> _ = Path("mine.yaml").write_text("data: {path: mine.h5}")
+        >>> read_yaml("mine.yaml")
+        {'data': {'path': 'mine.h5'}}
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return yaml.load(text, _Loader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        hint = "; indent by spaces, never tabs" if mark and "\t" in _line(text, mark.line) else ""
+        raise ValueError(f"{path}: {line}no valid YAML ({problem or error}){hint}") from error
+
+
 def check_config_file(path: str | Path, config: type) -> None:
     """Refuse a file that is no YAML, or has keys that a configuration has not.
 
@@ -21,16 +51,7 @@ def check_config_file(path: str | Path, config: type) -> None:
     Raises:
         ValueError: it cannot be read; a key is not known, or there twice; a group is no group.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        values = yaml.load(text, _Loader)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        hint = "; indent by spaces, never tabs" if mark and "\t" in _line(text, mark.line) else ""
-        raise ValueError(f"{path}: {line}no valid YAML ({problem or error}){hint}") from error
+    values = read_yaml(path)
     if values is None:
         raise ValueError(f"{path}: is empty, expected values such as 'data: {{path: mine.h5}}'")
     _check_keys(path, "", values, config)

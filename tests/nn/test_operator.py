@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -96,6 +98,20 @@ def test_bad_input_is_named(call, message):
     }
     with pytest.raises(ValueError, match=message):
         make(1, 2)(given["x"], given["pos"], cond=given["cond"])
+
+
+def test_inputs_of_another_precision_than_the_weights_are_named():
+    """What promotes to that of the weights is taken, and so is what autocast casts."""
+    model, x, pos = make(1).float(), torch.ones(9, 1), torch.rand(9, 3)
+    assert model(x.long(), pos).dtype == model(x.half(), pos).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert copy.deepcopy(model).bfloat16()(x, pos).isfinite().all()
+    with pytest.raises(
+        ValueError, match=r"`x` is of torch\.float64 .* weights are of torch.float32"
+    ):
+        model(x.double(), pos)
+    with pytest.raises(ValueError, match=r"`pos` of torch\.float64, but"):
+        model(x, pos.double())
 
 
 def test_a_condition_that_the_model_does_not_know_is_refused():

@@ -117,6 +117,26 @@ def test_features_may_lie_in_a_file(tmp_path: Path) -> None:
         ({}, {"measure": torch.ones(3)}, r"`measure` has shape \[3\]"),
         (
             {},
+            {"measure": torch.ones(10).index_fill(0, torch.tensor(7), -1)},
+            "-1.0 at node 7 of 10",
+        ),
+        (
+            {"local": "MeshConv"},
+            {"edge_index": torch.tensor([[0, -1], [1, 2]])},
+            "at nodes -1 to 2",
+        ),
+        (
+            {"local": "MeshConv"},
+            {"edge_index": torch.tensor([[0, 10], [1, 2]])},
+            "at nodes 0 to 10",
+        ),
+        (
+            {"local": "MeshConv"},
+            {"edge_index": torch.tensor([0, 1])},
+            r"expected \[2, E\] integers",
+        ),
+        (
+            {},
             {"buffer": lambda n, c: torch.empty(n, c).double()},
             "`buffer` gives .* of torch.float64",
         ),
@@ -126,6 +146,6 @@ def test_features_may_lie_in_a_file(tmp_path: Path) -> None:
 def test_what_cannot_be_streamed_is_refused(changes, more, message) -> None:
     given = case(10, torch.float32)
     with pytest.raises(ValueError, match=message):
-        stream(model_of(**changes), given["x"], given["pos"], **more)
+        stream(model_of(**changes), given["x"], given["pos"], **{"chunk": 4, **more})
     with pytest.raises(ValueError, match="no node"):
         stream(model_of(), given["x"][:0], given["pos"][:0])

@@ -158,6 +158,30 @@ def test_models_that_come_later_are_measured_by_those_that_are_there(config, tmp
     assert steps_within(changed, now["small"], timed) == steps
 
 
+@pytest.mark.parametrize(
+    ("variants", "seeds", "message"),
+    [
+        (VARIANTS, [0, 0], "`seeds` holds one twice"),
+        (VARIANTS, [-1], "`seeds` is .-1., expected 0 to 4294967295"),
+        ([*VARIANTS, VARIANTS[0]], [0], "`variants` holds one twice: .*small"),
+        ([], [0], "`variants` is empty"),
+    ],
+)
+def test_what_would_count_twice_is_refused(config, tmp_path, variants, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        compare(config, variants, seeds, tmp_path, steps=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_that_a_step_exceeds_is_refused(config, tmp_path):
+    changed = {variant.name: variant.of(config) for variant in VARIANTS}
+    timed = tmp_path / "seconds_per_step.json"
+    timed.write_text(json.dumps({"small": 0.1, "hybrid": 0.3}))
+    assert steps_within(changed, 0.3, timed) == {"small": 3, "hybrid": 1}
+    with pytest.raises(ValueError, match=r"0\.2 processor seconds are less .*: hybrid 0\.3; give"):
+        steps_within(changed, 0.2, timed)
+
+
 def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path):
     watched = copy.deepcopy(config)
     watched.data.split = SplitConfig(12, 4, 6, shuffle=False)

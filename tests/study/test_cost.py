@@ -91,6 +91,7 @@ def test_what_cannot_be_measured_has_a_reason():
         ({"operators": ["fno"]}, "no operator 'fno'"),
         ({"nodes": []}, "expected sizes of 16 or more"),
         ({"rounds": 2}, "expected at least 3"),
+        ({"seconds": -1.0}, "`seconds` is -1.0, expected 0 or more"),
         ({"ragged": 10}, "expected 256 nodes or more"),
         ({"precision": "16-true"}, "expected one of 32-true, bf16-mixed"),
         ({"channels": 0}, "`channels` is 0"),

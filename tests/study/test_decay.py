@@ -156,6 +156,9 @@ def test_a_study_trains_each_mixer_with_each_number_of_latents(tmp_path: Path):
         (["--law", "x", "--mixers", "lrsa"], "`law` is 'x'"),
         (["--steps", "0", "--mixers", "lrsa"], "`steps` is 0"),
         (["--rates", "-1", "--mixers", "lrsa"], "`rate` is -1"),
+        (["--rates", "1", "1", "--mixers", "lrsa"], "`rates` holds one twice"),
+        (["--seeds", "3", "3", "--mixers", "lrsa"], "`seeds` holds one twice"),
+        (["--mixers", "lrsa", "lrsa"], "`mixers` holds one twice"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(flags, message, capsys, tmp_path):

@@ -101,6 +101,8 @@ def test_a_study_writes_every_row(tmp_path: Path):
         (["--mixers", "x"], "there is no mixer 'x'"),
         (["--precisions", "float8"], "`precision` is 'float8', expected one of float32, bfloat16"),
         (["--nodes", "0"], "`nodes` holds 0"),
+        (["--precisions", "float32", "float32"], "`precisions` holds one twice"),
+        (["--seeds", "-1"], "`seeds` is [-1], expected 0 to 4294967295"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_in_one_line(flags, message, capsys, tmp_path):

@@ -70,7 +70,7 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
         (("steps: 3", "steps: 3\ntuning: 2"), "`tuning` is 2.0, expected a share"),
         (("steps: 3", "steps: 3\nquick: maybe"), "`quick` is 'maybe', expected true or false"),
         (("seeds: [0, 1]", "seeds: [1.5]"), "`seeds` is .1.5., .*whole number"),
-        (("seeds: [0, 1]", "seeds: [-1]"), "`seeds` is .-1., expected 0 or more"),
+        (("seeds: [0, 1]", "seeds: [-1]"), "`seeds` is .-1., expected 0 to 4294967295"),
         (("model.mixer: flare}", "seed: 3}"), "seed: the study says that itself"),
         (
             ("model.mixer: flare}", "optim.lr: 1}\nlearning_rates: [1]"),
@@ -81,12 +81,22 @@ def study(cells_file: Path, tmp_path: Path, monkeypatch) -> Path:
         (("steps: 3", "steps: 3\ncurve: [0]"), "`curve` is .0., expected more than 0"),
         (("seeds: [0, 1]", "seeds: [1, 1]"), "`seeds` holds one twice"),
         (("seeds: [0, 1]", "seeds: []"), "`seeds` is empty"),
-        (("model.mixer: flare", "model.mixer: flair"), "no mixer 'flair', expected one of flare"),
+        (
+            ("model.mixer: flare", "model.mixer: flair"),
+            "model 'FLARE': .* 'flair', expected one of",
+        ),
+        (
+            ("model.mixer: flare}", "model.mixer_options: {depth: 2}}"),
+            "names depth, which LRSA does",
+        ),
+        (("model.mixer: flare}", "data.batch_size: 0}"), "model 'FLARE': data.batch_size is 0"),
         (("model.depth: 1", "model.deep: 1"), "data .*deep"),
         (("data.nodes_per_graph: 60", "data.nodes_per_graph: many"), "nodes_per_graph"),
         (("models:", "modles:"), "unknown modles"),
         (("LRSA:", "../LRSA:"), "'../LRSA' is no name for a folder"),
-        (("name: tiny", "name: [tiny"), "not a YAML file"),
+        (("name: tiny", "name: [tiny"), "no valid YAML"),
+        (("steps: 3", "steps: 3\nsteps: 4"), "'steps' is there twice"),
+        (("  FLARE:", "  LRSA: {model.depth: 2}\n  FLARE:"), "line .*'LRSA' is there twice"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file(study, change, message, capsys):
@@ -335,6 +345,18 @@ def test_an_ablation_changes_one_thing_at_a_time(cells_file, mixer):
     assert "32 latents" not in study.models  # that is LRSA itself
     with pytest.raises(ValueError, match="its mixer is 'flare'"):
         ablation(str(cells_file), 5, changes={"model.mixer": "flare"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optim.lr": -1.0}, "model 'LRSA': optim.lr is -1.0"),
+        ({"model.mixer_options": {"kv_layers": 2}}, "names kv_layers, which LRSA does not take"),
+    ],
+)
+def test_an_ablation_refuses_what_no_model_can_be_made_of(cells_file, changes, message):
+    with pytest.raises(ValueError, match=message):
+        ablation(str(cells_file), 5, changes={"model.mixer": "lrsa"} | changes)
 
 
 def test_an_ablation_keeps_the_options_that_a_configuration_has(cells_file):

@@ -281,12 +281,8 @@ class NodeLayout:
 
     def _take_measure(self, measure: Tensor, validate: bool) -> None:
         """w_i over the mean of those > 0: softmax ignores it, low precision does not."""
-        if validate and len(measure) and not bool((measure >= 0).all() & measure.isfinite().all()):
-            bad = int((~((measure >= 0) & measure.isfinite())).nonzero()[0])
-            raise ValueError(
-                f"`measure` holds {float(measure[bad])} at node {bad} of {len(measure)}, expected"
-                " finite numbers >= 0"
-            )
+        if validate:
+            rows_of.check_heard(measure)
         positive = (measure > 0).to(measure)
         if self.dense is not None and self.order is None:  # nothing here depends on the values
             total = measure.unflatten(0, self.dense).sum(1)

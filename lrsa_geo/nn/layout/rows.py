@@ -99,3 +99,18 @@ def check_measure(measure: Tensor | None, shape: torch.Size) -> None:
             f"`measure` has shape {list(measure.shape)} and type {measure.dtype}, expected"
             f" {list(shape)} floating point, one number per node of `x`"
         )
+
+
+def check_heard(measure: Tensor) -> None:
+    """Refuse a measure that weighs no node: it synchronises with a GPU.
+
+    Raises:
+        ValueError: naming the first node whose measure is negative or not finite.
+    """
+    good = (measure >= 0) & measure.isfinite()
+    if not bool(good.all()):
+        bad = int((~good).nonzero()[0])
+        raise ValueError(
+            f"`measure` holds {float(measure[bad])} at node {bad} of {len(measure)}, expected"
+            " finite numbers >= 0"
+        )
