@@ -311,5 +311,5 @@ def _csv(curves: Curves) -> Iterable[list[Any]]:
                 continue
             for field, error in report["test"].items():
                 figures = [error[name] for name in ("mean", "median", "worst")]
-                seconds = report["seconds"]["train"]
+                seconds = report["seconds"].get("train", "")  # "": `lrsa-geo evaluate` finished it
                 yield [*start, report["parameters"], seconds, field, *figures, "", row["folder"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,20 @@ from lrsa_geo.train.surrogate import Surrogate
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
 
 
-def evaluate(folder: Path) -> dict[str, Any]:
+OF_TRAINING = ("seconds", "peak_memory_mib", "steps", "compiled")
+"""Figures that a test does not measure again, or only its share of."""
+
+
+def evaluate(folder: Path, training: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Test the model of a run on its test graphs and draw what it does.
 
     A run that was stopped is tested with the weights of its last checkpoint; its figures go to
     ``metrics-stopped.json``, so that it can still go on.
+
+    Args:
+        folder: of the run.
+        training: figures of the training that has just ended, some of :data:`OF_TRAINING`; by
+            default those of the run's ``metrics.json``, if it has one.
 
     Returns:
         Test errors, what they are worth (see :class:`Baselines`), sizes, times, memory, versions;
@@ -81,12 +90,11 @@ def evaluate(folder: Path) -> dict[str, Any]:
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
-    if run.metrics.exists():
-        # Times and memory of the training are not measured again.
-        before = json.loads(run.metrics.read_text())
-        report["seconds"] = before["seconds"] | {"test": report["seconds"]["test"]}
-        report["peak_memory_mib"] = before["peak_memory_mib"]
-        report |= {"steps": before["steps"]} if "steps" in before else {}
+    if training is None:
+        training = json.loads(run.metrics.read_text()) if run.metrics.exists() else {}
+    seconds = {**training.get("seconds", {}), **report["seconds"]}
+    report |= {name: training[name] for name in OF_TRAINING if name in training}
+    report["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
     if run.has_model():
         run.finish(report)
     else:

@@ -175,12 +175,8 @@ class _Training:
         self.surrogate.cpu().save(run.model)
 
         draw_loss(run, self.history.rows)
-        report = evaluate(run.path)
-        seconds = self.seconds | report["seconds"]
-        report["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
-        report["steps"] = self.trainer.global_step
-        report["compiled"] = self.compiled
-        run.finish(report)
+        figures = {"steps": self.trainer.global_step, "compiled": self.compiled}
+        report = evaluate(run.path, {"seconds": self.seconds, **figures})
         return report | {"folder": str(run.path)}
 
     def abandon(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from lrsa_geo.train import (
     SurrogateModule,
     TrainConfig,
     TrainerConfig,
+    evaluate,
     load_config,
     train,
 )
@@ -208,6 +210,28 @@ def test_a_run_killed_behind_its_last_epoch_is_only_tested(here):
     again = train(small(), Path("runs/mine"), resume=True)
     assert again["test"] == report["test"]
     assert epochs_of(here / "runs/mine") == [1, 2]
+
+
+def test_a_run_killed_while_it_draws_has_all_its_figures(here, monkeypatch):
+    """Its metrics say that it is finished, so they are whole."""
+
+    def power_cut(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("lrsa_geo.train.evaluate"), "draw_test", power_cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(small())
+    kept = json.loads((here / "runs/mine/metrics.json").read_text())
+    assert set(kept["seconds"]) == {"data", "train", "test"}
+    assert kept["steps"] == Run(Path("runs/mine")).progress()[1]
+    assert kept["compiled"] is False
+    again = evaluate(here / "runs/mine")
+    assert again["seconds"]["train"] == kept["seconds"]["train"]
+    assert {name: again[name] for name in ("test", "steps", "compiled")} == {
+        name: kept[name] for name in ("test", "steps", "compiled")
+    }
+    assert list((here / "runs/mine/pictures").iterdir())
 
 
 @pytest.mark.parametrize("num_graphs", [1, 2, 3])
