@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from lrsa_geo.plot.style import save
 
@@ -36,12 +37,13 @@ def errors_of_choices(rows: Mapping[str, Mapping[str, Sequence[Choice]]], path: 
     are filled.
 
     Args:
-        rows: of each row of the picture, the choices of each panel, in their order.
+        rows: of each row of the picture, the choices of each panel, in their order; the panels and
+            labels are the same in all rows.
         path: PNG file.
     """
     columns = max(len(panels) for panels in rows.values())
     figure = Figure(layout="constrained", figsize=(1 + 2.6 * columns, 0.4 + 3.4 * len(rows)))
-    grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row")
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row", sharex="col")
     for (title, panels), line in zip(rows.items(), grid, strict=True):
         line[0].set_ylabel(f"error, {title.replace('_', ' ')}")
         for (what, choices), axes in zip(panels.items(), line, strict=False):
@@ -53,9 +55,13 @@ def errors_of_choices(rows: Mapping[str, Mapping[str, Sequence[Choice]]], path: 
                     axes.axhspan(low, high, color="C0", alpha=0.15)
                     axes.axhline(choice.error, color="C0", linewidth=0.8)
             axes.set_yscale("log")
-            axes.set(xlabel=what, xlim=(-0.5, max(1, len(choices)) - 0.5))
+            axes.set(xlim=(-0.5, max(1, len(choices)) - 0.5))
             long = any(len(choice.label) > 4 for choice in choices)
             style = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}
             axes.set_xticks(np.arange(len(choices)), [choice.label for choice in choices], **style)
             axes.grid(True, which="both", axis="y", alpha=0.3)
+            axes.set_xlabel(what if axes.get_subplotspec().is_last_row() else "")
+        low, high = line[0].get_ylim()
+        line[0].yaxis.set_major_formatter("{x:g}")
+        line[0].yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
     save(figure, path)

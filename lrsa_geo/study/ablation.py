@@ -125,11 +125,16 @@ def ablation(
     for what, (key, sizes) in SIZES.items():
         for size in sizes:
             if size != getattr(model, key) and (key != "heads" or model.channels % size == 0):
-                models[f"{size} {what}"] = {f"model.{key}": size}
+                models[_with(size, what)] = {f"model.{key}": size}
     models |= parts_of(model)
     study = replace(own, models=models)
     study.check()
     return study
+
+
+def _with(size: int, what: str) -> str:
+    """Name of a model: "8 heads", "1 head"."""
+    return f"{size} {what.removesuffix('s') if size == 1 else what}"
 
 
 def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[Choice]]:
@@ -152,7 +157,7 @@ def choices(study: Study, data: str, rows: Rows, field: str) -> dict[str, list[C
 
     panels: dict[str, list[Choice]] = {}
     for what, (key, sizes) in SIZES.items():
-        names = {size: f"{size} {what}" for size in sizes} | {getattr(own, key): base}
+        names = {size: _with(size, what) for size in sizes} | {getattr(own, key): base}
         panels[what] = [choice(str(n), name) for n, name in sorted(names.items()) if name in found]
     panels["parts"] = [choice(name, name) for name in of_parts if name in found]
     return panels
