@@ -13,7 +13,7 @@ from torch import Tensor
 from lrsa_geo.nn.block import MixerBlock
 from lrsa_geo.nn.layout import EdgeLayout, NodeLayout
 from lrsa_geo.nn.layout.edges import check_edges
-from lrsa_geo.nn.layout.rows import check_heard, check_measure
+from lrsa_geo.nn.layout.rows import check_measure, check_weights
 from lrsa_geo.nn.mixers import LowRankMixer, Mixer, Summary
 from lrsa_geo.nn.operator import GeometryOperator
 from lrsa_geo.nn.parts import needs_whole_mesh
@@ -253,7 +253,7 @@ def check_streamed(
         raise ValueError(f"`cond` is {found}, expected {list(expected) if expected[1] else None}")
     if nodes.measure is not None:
         check_measure(nodes.measure, torch.Size([len(nodes)]))
-        check_heard(nodes.measure)
+        check_weights(nodes.measure)
 
 
 def why_not(model: GeometryOperator) -> str:

@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lrsa_geo.nn import GeometryOperator
 from lrsa_geo.study.compare import Variant
 from lrsa_geo.study.statistics import check_seeds
@@ -189,7 +191,8 @@ class Study:
             config = self.config(data, model)
             try:
                 check_config(config)
-                GeometryOperator(1, 1, 2, config=config.model, fourier_octaves=0)
+                with torch.device("meta"):  # no numbers are drawn
+                    GeometryOperator(1, 1, 2, config=config.model, fourier_octaves=0)
             except ValueError as error:
                 raise ValueError(f"{self.file}: data '{data}', model '{model}': {error}") from error
 

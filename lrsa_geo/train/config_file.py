@@ -1,4 +1,4 @@
-"""YAML files of hands: what is wrong with one is said with its name and line."""
+"""YAML files that people write: what is wrong with one is said with its name and line."""
 
 from __future__ import annotations
 

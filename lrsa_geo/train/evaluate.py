@@ -32,10 +32,8 @@ from lrsa_geo.train.run import Run
 from lrsa_geo.train.surrogate import Surrogate
 
 LIBRARIES = ("lrsa_geo", "torch", "torch-geometric", "lightning", "numpy")
-
-
 OF_TRAINING = ("seconds", "peak_memory_mib", "steps", "compiled")
-"""Figures that a test does not measure again, or only its share of."""
+"""Figures that a test does not measure again, or of which it adds its own share."""
 
 
 def evaluate(folder: Path, training: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -203,6 +203,13 @@ def test_published_sizes_take_the_place_of_those_of_the_study(study):
         assert config.data.split.train != 12  # that of the store, not the study's
 
 
+@pytest.mark.parametrize(
+    "file", sorted((shipped_datasets() / "studies").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_the_studies_that_come_with_the_library_can_begin(file):
+    assert Study.load(file).published().epochs == 500
+
+
 def test_published_sizes_leave_what_makes_models_different():
     """Whole meshes and drawn nodes, message passing or none: as of the study, not of the set."""
     file = shipped_datasets() / "studies" / "drawn.yaml"

@@ -282,7 +282,7 @@ class NodeLayout:
     def _take_measure(self, measure: Tensor, validate: bool) -> None:
         """w_i over the mean of those > 0: softmax ignores it, low precision does not."""
         if validate:
-            rows_of.check_heard(measure)
+            rows_of.check_weights(measure)
         positive = (measure > 0).to(measure)
         if self.dense is not None and self.order is None:  # nothing here depends on the values
             total = measure.unflatten(0, self.dense).sum(1)

@@ -101,11 +101,11 @@ def check_measure(measure: Tensor | None, shape: torch.Size) -> None:
         )
 
 
-def check_heard(measure: Tensor) -> None:
-    """Refuse a measure that weighs no node: it synchronises with a GPU.
+def check_weights(measure: Tensor) -> None:
+    """Refuse a measure whose values are no weights; on a GPU this waits for it.
 
     Raises:
-        ValueError: naming the first node whose measure is negative or not finite.
+        ValueError: naming the first node whose value is negative or not finite.
     """
     good = (measure >= 0) & measure.isfinite()
     if not bool(good.all()):
