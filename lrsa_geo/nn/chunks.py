@@ -243,9 +243,9 @@ def check_streamed(
     if not len(nodes):
         raise ValueError("`pos` has no node, so there is nothing to predict")
     model._check(nodes.x, nodes.pos)
-    if model.needs_edges and edge_index is None:
-        raise ValueError("`edge_index` is None, but the model has local layers")
-    if model.needs_edges and edge_index is not None:
+    if model.needs_edges:
+        if edge_index is None:
+            raise ValueError("`edge_index` is None, but the model has local layers")
         check_edges(edge_index, len(nodes))
     expected = (1, model.cond_channels)
     if (cond is None) == bool(model.cond_channels) or (cond is not None and cond.shape != expected):
