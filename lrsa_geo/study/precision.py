@@ -198,6 +198,8 @@ class PrecisionStudy:
             LineTraining(self.steps, precision=precision)
         if any(count < 1 for count in self.nodes):
             raise ValueError(f"`nodes` holds {min(self.nodes)}, expected at least 1")
+        if self.nodes:
+            check_once("nodes", self.nodes)
 
 
 def run_precision(study: PrecisionStudy, folder: Path) -> str:

@@ -163,7 +163,7 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
     """The study's protocol and a table for each data set, in Markdown."""
     budget = f"{shown(study.budget)} {UNITS[study.unit]}"
     rates = ", ".join(f"{rate:g}" for rate in study.learning_rates)
-    tuned = f"the best of {rates} on the validation graphs" if rates else "the configuration's"
+    tuned = f"the best of {rates} on the validation graphs" if rates else "as the table has it"
     if len(study.learning_rates) > 1:
         tuned += ", or further out where that is at the edge"
     lines = [

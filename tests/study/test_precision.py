@@ -101,6 +101,7 @@ def test_a_study_writes_every_row(tmp_path: Path):
         (["--mixers", "x"], "there is no mixer 'x'"),
         (["--precisions", "float8"], "`precision` is 'float8', expected one of float32, bfloat16"),
         (["--nodes", "0"], "`nodes` holds 0"),
+        (["--nodes", "64", "64"], "`nodes` holds one twice"),
         (["--precisions", "float32", "float32"], "`precisions` holds one twice"),
         (["--seeds", "-1"], "`seeds` is [-1], expected 0 to 4294967295"),
     ],
