@@ -112,12 +112,15 @@ class _MeanOfMessages(torch.autograd.Function):
         grad_a, grad_b, grad_r = torch.empty_like(a), torch.zeros_like(b), torch.zeros_like(r)
         grad_length = torch.empty_like(edges.length) if wants[3] else None
         grad_weight = torch.empty_like(edges.weight) if wants[4] else None
+        if edges.alike:  # weights are then of nodes, of which there are fewer than edges
+            grad = grad / edges.ptr.diff().clamp(min=1)[:, None]
         for nodes, of_chunk, ptr in edges.chunks(a.shape[1]):
             before = _before_relu(a, b, r, edges, of_chunk)
             message = grad.index_select(0, target[of_chunk])
             if grad_weight is not None:
                 grad_weight[of_chunk] = (before.relu() * message).sum(1).to(grad_weight.dtype)
-            message *= edges.weight[of_chunk][:, None]
+            if not edges.alike:
+                message *= edges.weight[of_chunk][:, None]
             # Where a message was positive; a product with a mask takes five times as long.
             message = torch.ops.aten.threshold_backward(message, before, 0)
             grad_a[nodes] = sum_by_node(message, ptr)

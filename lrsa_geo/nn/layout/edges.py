@@ -29,6 +29,7 @@ class EdgeLayout:
         offset: ``[E, D]`` p_j - p_i of each edge from j to i.
         length: ``[E]`` |p_j - p_i|.
         weight: ``[E]`` share of each edge in the mean of its target; they add up to 1 or 0.
+        alike: whether the edges that reach a node weigh alike: there is no measure.
         ptr: ``[N + 1]`` edges ``ptr[i]:ptr[i + 1]`` reach node i.
         across: where the nodes are that edges come from, if other processes have them.
 
@@ -60,6 +61,7 @@ class EdgeLayout:
             ValueError: an edge points at no node, or from one graph to another.
         """
         self.across = across
+        self.alike = measure is None
         num_nodes = len(pos)
         check_edges(edge_index, num_nodes + (across.num_halo if across else 0), graph)
         measure = None if measure is None else self.reach(measure)
