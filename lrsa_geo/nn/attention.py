@@ -137,13 +137,14 @@ def summarize(queries: Tensor, keys: Tensor, values: Tensor, layout: NodeLayout)
             continue
         logits = queries.transpose(0, 1) @ group.pad(k).mT * width**-0.5
         if group.bias is not None:
-            logits = logits + group.bias
+            logits = logits + group.bias.to(logits.dtype)
         means.append((logits.softmax(-1) @ group.pad(v)).transpose(1, 2))
         masses.append(logits.logsumexp(-1).transpose(1, 2))
     log_mass, mean = torch.cat(masses), torch.cat(means)
     if layout.mean_measure is not None:  # the layout's weights are over their mean
-        tiny = torch.finfo(log_mass.dtype).tiny
-        log_mass = log_mass + layout.mean_measure.clamp(min=tiny).log()[:, None, None]
+        tiny = torch.finfo(layout.mean_measure.dtype).tiny
+        log_mean = layout.mean_measure.clamp(min=tiny).log().to(log_mass.dtype)
+        log_mass = log_mass + log_mean[:, None, None]
     if layout.massless is not None:
         log_mass = log_mass.masked_fill(layout.massless[:, None, None], -torch.inf)
         mean = mean.masked_fill(layout.massless[:, None, None, None], 0)

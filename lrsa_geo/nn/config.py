@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -80,8 +81,11 @@ class OperatorConfig:
         for name in ("latent_depth", "fourier_octaves"):
             if getattr(self, name) != "auto" and getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at least 0")
-        if not self.ffn_ratio > 0:
-            raise ValueError(f"`ffn_ratio` is {self.ffn_ratio}, expected more than 0")
+        if not 0 < self.ffn_ratio < math.inf or round(self.channels * self.ffn_ratio) < 1:
+            raise ValueError(
+                f"`ffn_ratio` is {self.ffn_ratio}, expected more than 0, and of {self.channels}"
+                " channels at least one"
+            )
 
     @property
     def num_blocks(self) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -62,7 +64,11 @@ class Variant:
             *path, last = name.split(".")
             target: Any = config
             for part in path:
-                target = getattr(target, part)
+                target = target[part] if isinstance(target, dict) else getattr(target, part)
+            value = copy.deepcopy(value)  # a later change must not reach other copies
+            if isinstance(target, dict):
+                target[last] = value
+                continue
             if last not in {f.name for f in dataclasses.fields(target)}:
                 raise AttributeError(f"{self.name}: the configuration has no value '{name}'")
             setattr(target, last, value)
@@ -98,26 +104,28 @@ def seconds_per_step(
             if compile_it:  # by the first round, whose time is not the least
                 while_measured.enter_context(compiled(parts.module))
             batches = list(islice(parts.loaders.train_dataloader(), 3))
-            runs.append((parts.module, parts.module.new_optimizer(), batches))
+            passes = config.trainer.accumulate_grad_batches
+            runs.append((parts.module, parts.module.new_optimizer(), batches, passes))
         taken: list[list[list[float]]] = []  # [rounds, configurations, batches]
         while len(taken) < rounds or (
             len(taken) < _MOST_ROUNDS and np.sum(taken[1:]) < seconds * len(runs)
         ):
             taken.append(
                 [
-                    [_seconds_of_step(module, optimizer, batch) for batch in batches]
-                    for module, optimizer, batches in runs
+                    [_seconds_of_step(module, optimizer, batch, passes) for batch in batches]
+                    for module, optimizer, batches, passes in runs
                 ]
             )
     return [float(s) for s in np.min(taken, axis=0).mean(axis=1)]
 
 
 def _seconds_of_step(
-    module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch
+    module: SurrogateModule, optimizer: torch.optim.Optimizer, batch: Batch, passes: int
 ) -> float:
     started = time.process_time()
     optimizer.zero_grad()
-    module.loss(batch).backward()
+    for _ in range(passes):
+        module.loss(batch).backward()
     optimizer.step()
     return time.process_time() - started
 
@@ -157,16 +165,13 @@ def compare(
 
     Raises:
         FileExistsError: a run's folder holds one with other settings.
-        ValueError: several budgets are given, or none, or one that is less than a step takes; a
-            variant's name or a seed is there twice.
+        ValueError: several budgets are given, or none, or one that is less than a step takes, or
+            seconds of steps that :func:`seconds_per_step` does not measure; a folder for a
+            variant's runs or a seed is there twice.
     """
     variants, seeds = list(variants), list(seeds)
-    check_once("variants", [variant.name for variant in variants])
     check_seeds(seeds)
-    if sum(budget is not None for budget in (seconds, steps, epochs)) != 1:
-        raise ValueError(
-            f"seconds is {seconds}, steps is {steps}, epochs is {epochs}: expected one of them"
-        )
+    _check(variants, seconds, steps, epochs)
     changed = {variant.name: variant.of(config) for variant in variants}
     if seconds is not None:
         to.mkdir(parents=True, exist_ok=True)
@@ -174,6 +179,28 @@ def compare(
     else:
         each = dict.fromkeys(changed, -1 if steps is None else steps)
     return _trained(changed, each, epochs, seeds, to, jobs)
+
+
+def _folder_name(variant: str) -> str:
+    """Of a variant's runs, but for the seed."""
+    return variant.replace(" ", "-")
+
+
+def _check(
+    variants: list[Variant], seconds: float | None, steps: int | None, epochs: int | None
+) -> None:
+    """Refuse what cannot be compared.
+
+    Raises:
+        ValueError: there is no budget above 0, or several; two variants would use one folder.
+    """
+    check_once("variants", [_folder_name(variant.name) for variant in variants])
+    budgets = [budget for budget in (seconds, steps, epochs) if budget is not None]
+    if len(budgets) != 1 or not 0 < budgets[0] < math.inf:
+        raise ValueError(
+            f"seconds is {seconds}, steps is {steps}, epochs is {epochs}: expected one of them,"
+            " more than 0"
+        )
 
 
 def _trained(
@@ -193,7 +220,7 @@ def _trained(
         run.trainer.max_epochs, run.trainer.max_steps = epochs or -1, each[name]
         run.trainer.check_val_every_n_epoch = (epochs or each[name]) + 1  # never
         run.trainer.enable_progress_bar = False
-        runs.append((run, to / f"{name.replace(' ', '-')}-{seed}"))
+        runs.append((run, to / f"{_folder_name(name)}-{seed}"))
         rows.append(
             {
                 "variant": name,
@@ -203,6 +230,8 @@ def _trained(
                 "folder": runs[-1][1],
             }
         )
+    for of_run, folder in runs:
+        _check_folder(of_run, folder)
     for row, report in zip(rows, _reports(runs, jobs), strict=True):
         row["report"] = report
         row["steps"] = row["steps"] or report.get("steps")  # as many as the epochs have
@@ -250,7 +279,10 @@ def tune(
             :func:`compare`.
     """
     config, variants = copy.deepcopy(config), list(variants)
-    check_once("variants", [variant.name for variant in variants])
+    _check(variants, seconds, steps, epochs)
+    wanted = {variant.name: sorted(set(learning_rates)) for variant in variants}
+    if not all(wanted.values()):
+        raise ValueError("`learning_rates` is empty")
     split = StoreDataModule(prepare_store(config.data), config.data, [], seed=0).split
     if not split.val:
         raise ValueError("data.split.val is 0; tuning needs validation graphs to judge by")
@@ -263,7 +295,6 @@ def tune(
         changed = {variant.name: variant.of(config) for variant in variants}
         each = steps_within(changed, seconds, to / "seconds_per_step.json")
     errors: dict[str, dict[float, float]] = {variant.name: {} for variant in variants}
-    wanted = {variant.name: sorted(set(learning_rates)) for variant in variants}
     for further in range(_FURTHER + 1):
         pairs = [
             (Variant(f"{v.name} {rate:g}", {**v.changes, "optim.lr": rate}), v.name, rate)
@@ -309,7 +340,11 @@ def _reports(runs: list[tuple[TrainConfig, Path]], jobs: int) -> Iterator[dict[s
         yield from (_report(*run) for run in runs)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
-        yield from pool.map(_report, *zip(*runs, strict=True))
+        try:
+            yield from pool.map(_report, *zip(*runs, strict=True))
+        except BaseException:  # do not begin what would be thrown away
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _start_worker() -> None:
@@ -317,25 +352,34 @@ def _start_worker() -> None:
     end_with_parent()
 
 
-def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
-    """Train, unless that is done already.
+def _diverged(folder: Path, end: str) -> Path:
+    """Of a run that did: why ("json"), or its configuration ("yaml")."""
+    return folder.with_name(f"{folder.name}.diverged.{end}")
+
+
+def _check_folder(config: TrainConfig, folder: Path) -> None:
+    """Refuse a folder that holds another run.
 
     Raises:
-        FileExistsError: the folder holds a run with other settings.
+        FileExistsError: its settings are others.
     """
-    settings, metrics = folder / "config.yaml", folder / "metrics.json"
-    diverged, lost = (folder.with_name(f"{folder.name}.diverged.{end}") for end in ("json", "yaml"))
-    for file in (settings, lost):
+    for file in (folder / "config.yaml", _diverged(folder, "yaml")):
         if file.exists() and load_config(file) != config:
             raise FileExistsError(
                 f"{file} is of a run with other settings; remove {folder}*, or name another folder"
             )
+
+
+def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """Train, unless that is done already; the folder holds no other run, see `_check_folder`."""
+    settings, metrics = folder / "config.yaml", folder / "metrics.json"
+    diverged = _diverged(folder, "json")
     if not metrics.exists() and not diverged.exists():
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 train(config, folder, resume=settings.exists())
         except NonFiniteLossError as error:
-            save_config(config, lost)
+            save_config(config, _diverged(folder, "yaml"))
             write_json({"diverged": str(error)}, diverged)
     report: dict[str, Any] = json.loads((metrics if metrics.exists() else diverged).read_text())
     if broken := report.get("not_finite"):  # it diverged in the last step
@@ -346,18 +390,29 @@ def _report(config: TrainConfig, folder: Path) -> dict[str, Any]:
 def steps_within(changed: Mapping[str, TrainConfig], seconds: float, path: Path) -> dict[str, int]:
     """Optimiser steps of each for so many seconds.
 
-    What ``path`` has is kept. Models that come later are measured beside those that are there, and
-    by them: the machine may have another load by then.
+    What ``path`` has is kept, unless it is of a model that has changed since. Models that come
+    later are measured beside those that are there, and by them: the machine may have another load
+    by then.
 
     Raises:
-        ValueError: a step of one of them takes longer than that.
+        ValueError: a step of one of them takes longer than that, or is none that
+            :func:`seconds_per_step` measures.
     """
-    each: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    for name, config in changed.items():
+        _check_measurable(name, config)
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    digests = {name: _digest(config) for name, config in changed.items()}
+    each: dict[str, float] = {
+        name: kept[name]["seconds"]
+        for name, digest in digests.items()
+        if isinstance(kept.get(name), dict) and kept[name]["config"] == digest
+    }
     if not set(each) >= set(changed):
         now = dict(zip(changed, seconds_per_step(changed.values()), strict=True))
         slower = np.median([now[name] / each[name] for name in now if name in each] or [1])
         each = {**{name: float(took / slower) for name, took in now.items()}, **each}
-        write_json(each, path)
+        measured = {n: {"seconds": each[n], "config": digests[n]} for n in changed}
+        write_json({**kept, **measured}, path)
     longer = [f"{name} {each[name]:.3g}" for name in changed if each[name] > seconds]
     if longer:
         raise ValueError(
@@ -365,3 +420,29 @@ def steps_within(changed: Mapping[str, TrainConfig], seconds: float, path: Path)
             " a larger budget"
         )
     return {name: round(seconds / each[name]) for name in changed}
+
+
+def _check_measurable(name: str, config: TrainConfig) -> None:
+    """Refuse trainings whose steps are not those that are measured.
+
+    Raises:
+        ValueError: they are in another precision, or of several numbers of unrolled steps.
+    """
+    reason = None
+    if config.trainer.precision not in ("32-true", "32"):
+        reason = f"trainer.precision is {config.trainer.precision}"
+    unroll = config.series.unroll
+    if isinstance(unroll, list) and len(unroll) > 1:
+        reason = f"series.unroll is {unroll}"
+    if reason is not None:
+        raise ValueError(
+            f"{name}: {reason}, and seconds are measured on steps that are alike, in float32; give"
+            " a budget of steps or epochs"
+        )
+
+
+def _digest(config: TrainConfig) -> str:
+    """Of what the time of a step depends on, and a little more."""
+    values = dataclasses.asdict(config)
+    del values["name"], values["seed"], values["optim"]["lr"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -25,6 +26,10 @@ OURS = {"seed", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time"} |
     "trainer.check_val_every_n_epoch"
 }
 """Values of a configuration that follow from a study's seeds and budget."""
+
+_GROUPS = {
+    f.name for f in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(f.default_factory)
+}
 
 EPOCHS_PUBLISHED = 500
 PUBLISHED: dict[str, Any] = {
@@ -161,12 +166,15 @@ class Study:
                 isinstance(changes, dict | None) for changes in entries.values()
             ):
                 raise ValueError(f"{path}: `{what}` is no table of names with values to change")
-            values[what] = {str(name): changes or {} for name, changes in entries.items()}
+            values[what] = {
+                str(name): _by_dotted_names(f"{path}: `{what}`, '{name}'", changes or {})
+                for name, changes in entries.items()
+            }
         whole = {"steps", "epochs", "seeds"} | (
             {"curve"} if values.get("seconds") is None else set()
         )
         for what in (*UNITS, "tuning"):
-            if values.get(what) is not None:
+            if what in values and (values[what] is not None or what == "tuning"):
                 values[what] = _number(f"{path}: `{what}`", values[what], what in whole)
         for what in ("seeds", "learning_rates", "curve"):
             entries = values.get(what, [])
@@ -220,12 +228,12 @@ class Study:
         Raises:
             ValueError: a configuration that comes of it makes no sense.
         """
-        smaller = ("data.split", "data.split_file", "data.samples")
+        smaller = re.compile(r"data\.(split|split_file|samples)(\..*)?")
         study = replace(
             self,
             name=f"{self.name}-published",
             data={
-                name: {key: v for key, v in changes.items() if key not in smaller} | PUBLISHED
+                name: {k: v for k, v in changes.items() if not smaller.fullmatch(k)} | PUBLISHED
                 for name, changes in self.data.items()
             },
             seconds=None,
@@ -265,9 +273,27 @@ class Study:
 
 
 def _value(config: TrainConfig, name: str) -> Any:
+    value: Any = config
     for part in name.split("."):
-        config = getattr(config, part)
-    return config
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    return value
+
+
+def _by_dotted_names(where: str, changes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Values of a configuration by their dotted names: ``optim: {lr: 0.1}`` is ``optim.lr: 0.1``.
+
+    Raises:
+        ValueError: one is there twice; the message begins with ``where``.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in changes.items():
+        group = name in _GROUPS and isinstance(value, dict)
+        values = {f"{name}.{k}": v for k, v in value.items()} if group else {str(name): value}
+        for key, one in values.items():
+            if key in flat:
+                raise ValueError(f"{where}: {key} is there twice")
+            flat[key] = one
+    return flat
 
 
 def _number(where: str, value: Any, whole: bool) -> float | int:
@@ -287,4 +313,4 @@ def _number(where: str, value: Any, whole: bool) -> float | int:
 
 
 def _flag(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)  # of dates

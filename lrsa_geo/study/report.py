@@ -15,7 +15,16 @@ from lrsa_geo.train import load_config, load_surrogate, predict
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Mean and standard deviation over the seeds, in Markdown: errors of fields, and rankings."""
+    """Mean and standard deviation over the seeds, in Markdown: errors of fields, and rankings.
+
+    Runs that diverged are left out; so is a model whose runs all did.
+
+    Raises:
+        ValueError: there is no run that did not, of steady graphs.
+    """
+    rows = [row for row in rows if "fields" in row["report"]]
+    if not rows:
+        raise ValueError("`rows` has no run of steady graphs that did not diverge")
     names = list(dict.fromkeys(row["variant"] for row in rows))
     fields = list(rows[0]["report"]["fields"])
     quantities = list(rows[0]["report"]["quantities"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from lrsa_geo.plot import ErrorPoint, errors_against_budget
 from lrsa_geo.study.compare import compare, tune
 from lrsa_geo.study.plan import UNITS, Study
-from lrsa_geo.study.statistics import holm, paired
+from lrsa_geo.study.statistics import Paired, holm, paired
 from lrsa_geo.study.tables import made_with, markdown_rows, plain, shown, write_table
 
 SIGNIFICANT = 0.05
@@ -115,47 +115,80 @@ def run_study(study: Study, folder: Path, jobs: int = 1) -> dict[str, Rows]:
 
 def cells(rows: Rows, models: Sequence[str], field: str) -> dict[str, Cell]:
     """Mean, spread and tests of one field's error, for each model that did not always diverge."""
-    errors, diverged = {}, {}
+    errors: dict[str, _Errors] = {}
+    diverged: dict[str, int] = {}
     for model in models:
-        reports = [row["report"] for row in rows if row["variant"] == model]
-        whole = [report for report in reports if "diverged" not in report]
+        reports = {row["seed"]: row["report"] for row in rows if row["variant"] == model}
+        whole = {seed: report for seed, report in reports.items() if "diverged" not in report}
         diverged[model] = len(reports) - len(whole)
         if whole:
-            per_mesh = [report["test"][field]["per_mesh"] for report in whole]
-            errors[model] = np.array(per_mesh, dtype=float)
-    means = {model: np.nanmean(error, axis=1) for model, error in errors.items()}
+            errors[model] = {seed: _on_graphs(report, field) for seed, report in whole.items()}
     reference = models[0]
-    tests = {
-        model: paired(errors[reference], error)
-        for model, error in errors.items()
-        if reference in errors and model != reference and error.shape == errors[reference].shape
-    }
+    others = [model for model in errors if model != reference and reference in errors]
+    found = {model: _tested(errors[reference], errors[model]) for model in others}
+    tests = {model: test for model, test in found.items() if test is not None}
     p_values = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
     best = _best(errors)
-    return {
-        model: Cell(
-            float(mean.mean()),
-            float(mean.std(ddof=1)) if len(mean) > 1 else None,
+    result = {}
+    for model, of_seeds in errors.items():
+        means = np.array([_mean(error) for _, error in of_seeds.values()])
+        result[model] = Cell(
+            float(means.mean()),
+            float(means.std(ddof=1)) if len(means) > 1 else None,
             tests[model].ratio if model in tests else None,
             p_values.get(model),
-            model == best,
+            model == best and not diverged[model],
             diverged[model],
         )
-        for model, mean in means.items()
-    }
+    return result
 
 
-def _best(errors: dict[str, np.ndarray]) -> str | None:
+_Errors = dict[int, tuple[tuple[int, ...], np.ndarray]]
+"""Of a model: the test graphs of each seed, and the error on each graph."""
+
+
+def _on_graphs(report: Mapping[str, Any], field: str) -> tuple[tuple[int, ...], np.ndarray]:
+    error = np.array(report["test"][field]["per_mesh"], dtype=float)
+    return tuple(report.get("test_graphs") or range(len(error))), error
+
+
+def _mean(error: np.ndarray) -> float:
+    """Over the graphs where it is known; NaN where it is on none."""
+    known = error[~np.isnan(error)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _tested(first: _Errors, second: _Errors) -> Paired | None:
+    """The test over the seeds that both have.
+
+    None where there is none, where the test graphs are not the same, or where the errors of both
+    are known on none of them.
+    """
+    seeds = sorted(set(first) & set(second))
+    of_seeds = [errors[seed] for errors in (first, second) for seed in seeds]
+    if len({graphs for graphs, _ in of_seeds}) != 1:
+        return None
+    a, b = (np.array([errors[seed][1] for seed in seeds]) for errors in (first, second))
+    if (np.isnan(a).any(0) | np.isnan(b).any(0)).all():
+        return None
+    return paired(a, b)
+
+
+def _best(errors: Mapping[str, _Errors]) -> str | None:
     """The model that beats every other one in each seed, and by tests corrected for their number.
 
     None where no model does, or there is but one.
     """
-    if len(errors) < 2 or len({error.shape for error in errors.values()}) > 1:
+    if len(errors) < 2:
         return None
-    best = min(errors, key=lambda model: float(np.nanmean(errors[model])))
-    tests = [paired(errors[best], error) for model, error in errors.items() if model != best]
-    corrected = holm([test.p_value for test in tests])
-    clear = all(p < SIGNIFICANT for p in corrected) and all(test.seeds_won == 1 for test in tests)
+    means = {m: np.mean([_mean(error) for _, error in e.values()]) for m, e in errors.items()}
+    best = min(means, key=lambda model: np.inf if np.isnan(means[model]) else means[model])
+    tests = [_tested(errors[best], error) for model, error in errors.items() if model != best]
+    whole = [test for test in tests if test is not None]
+    if len(whole) < len(tests):
+        return None
+    corrected = holm([test.p_value for test in whole])
+    clear = all(p < SIGNIFICANT for p in corrected) and all(test.seeds_won == 1 for test in whole)
     return best if clear else None
 
 
@@ -170,8 +203,9 @@ def markdown(study: Study, results: dict[str, Rows]) -> str:
         f"# {study.name}",
         "",
         f"{budget} for each training; seeds {', '.join(map(str, study.seeds))}; learning rate:"
-        f" {tuned}. The test graphs are touched once, by the model of the last step. Mean relative"
-        " error over the test graphs, ± standard deviation over the seeds. p: Wilcoxon's"
+        f" {tuned}. The test graphs are touched once, by the model of the last step. Mean error"
+        " (relative L2, unless `objective.error` says another) over the test graphs, ± standard"
+        " deviation over the seeds. p: Wilcoxon's"
         f" signed-rank test over the test graphs against {next(iter(study.models))}, errors"
         " averaged over the seeds, corrected by Holm. Bold: best by such tests against every other"
         " model, and in each seed.",
@@ -263,7 +297,9 @@ def latex(study: Study, results: dict[str, Rows]) -> str:
                 continue
             text = f"{cell.mean:.4f}"
             text += "" if cell.spread is None else rf" \pm {cell.spread:.4f}"
-            line.append(rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$")
+            text = rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$"
+            text = "unknown" if np.isnan(cell.mean) else text
+            line.append(text + (f" ({cell.diverged} diverged)" if cell.diverged else ""))
         lines.append(" & ".join(line) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -273,6 +309,7 @@ def _shown(cell: Cell | None) -> list[str]:
         return ["diverged", ""]
     text = f"{cell.mean:.4f}" + ("" if cell.spread is None else f" ± {cell.spread:.4f}")
     text = f"**{text}**" if cell.best else text
+    text = "unknown" if np.isnan(cell.mean) else text
     if cell.diverged:
         text += f" ({cell.diverged} diverged)"
     return [text, "" if cell.p_value is None else f"{cell.p_value:.2g}"]

@@ -23,7 +23,7 @@ from lrsa_geo.data import (
 )
 from lrsa_geo.files import atomic_path, shipped_datasets
 from lrsa_geo.train.config_file import check_config_file
-from lrsa_geo.train.objective import ObjectiveConfig
+from lrsa_geo.train.objective import ObjectiveConfig, check_objective
 from lrsa_geo.train.schedule import duration_of
 from lrsa_geo.train.surrogate import ModelConfig
 
@@ -208,8 +208,10 @@ def check_config(config: TrainConfig) -> None:
     """Refuse what no training can be made of.
 
     Raises:
-        ValueError: the training would never end, or never begin; a number is out of range.
+        ValueError: the training would never end, or never begin; a number is out of range, or there
+            is no such loss.
     """
+    check_objective(config.objective)
     epochs, steps = config.trainer.max_epochs, config.trainer.max_steps
     if config.trainer.max_time is not None:
         duration_of(config.trainer.max_time)

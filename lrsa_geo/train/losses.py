@@ -67,6 +67,8 @@ class Comparison:
     ) -> Comparison:
         """Compare; without ``rms`` and ``std`` the size of a field is that of the truth given."""
         columns = tuple(column_slices(fields).values())
+        if not truth.is_floating_point():  # its type is that of the errors
+            truth = truth.to(prediction.dtype)
         known = ~truth.isnan()
         truth = truth.nan_to_num(0, torch.inf, -torch.inf)
         if rms is None:

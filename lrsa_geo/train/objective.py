@@ -52,8 +52,7 @@ class Objective:
     """
 
     def __init__(self, config: ObjectiveConfig, fields: Fields, normalizer: Normalizer) -> None:
-        for key in ("loss", "error"):
-            _check_name(f"objective.{key}", getattr(config, key), list(LOSSES))
+        check_objective(config)
         names = [f.name for f in fields]
         for name, weight in config.field_weights.items():
             _check_name("objective.field_weights", name, names)
@@ -152,6 +151,16 @@ def relative_l2(
         prediction, truth, batch, num_graphs, fields, measure=measure, rms=rms
     )
     return _relative_l2(comparison).masked_fill(comparison.count == 0, torch.nan)
+
+
+def check_objective(config: ObjectiveConfig) -> None:
+    """Refuse a loss or an error that there is not.
+
+    Raises:
+        ValueError: naming it, and those that there are.
+    """
+    for key in ("loss", "error"):
+        _check_name(f"objective.{key}", getattr(config, key), list(LOSSES))
 
 
 def _check_name(key: str, name: str, known: list[str]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lrsa_geo.nn import MIXERS, GeometryOperator, LowRankMixer, stream_with_gradients
+from lrsa_geo.nn import MIXERS, GeometryOperator, LowRankMixer, stream, stream_with_gradients
 from lrsa_geo.study import peak_memory
 
 LOW_RANK = [name for name, kind in MIXERS.items() if issubclass(kind, LowRankMixer)]
@@ -170,3 +170,29 @@ def test_what_cannot_be_streamed_is_refused(changes, more, message) -> None:
         stream_with_gradients(
             model_of(**changes), torch.randn(9, 2).double(), torch.rand(9, 2).double(), **more
         )
+
+
+@pytest.mark.parametrize("mixer", LOW_RANK)
+def test_a_chunk_without_mass_has_the_gradient_of_the_model(mixer: str) -> None:
+    """Chunks of two: the first one has passive nodes alone, whose measure may yet count."""
+    model = model_of(mixer=mixer, depth=1)
+    given, _ = case(6, model)
+    measure = torch.tensor([0.0, 0, 1, 1, 1, 1]).double().requires_grad_()
+    given["measure"] = measure
+
+    def streamed(x, pos, **more):
+        return stream_with_gradients(model, x, pos, chunk=2, **more)
+
+    _, loss = result_and_loss(model, given, {})
+    expected = torch.autograd.grad(loss, measure)
+    _, loss = result_and_loss(streamed, given, {})
+    torch.testing.assert_close(torch.autograd.grad(loss, measure), expected)
+
+
+@pytest.mark.parametrize("mixer", LOW_RANK)
+def test_a_measure_in_another_precision(mixer: str) -> None:
+    model = model_of(mixer=mixer).float()
+    x, pos, measure = torch.randn(30, 2), torch.rand(30, 2), torch.rand(30).double() + 0.1
+    found = stream_with_gradients(model, x, pos, measure=measure, chunk=7)
+    torch.testing.assert_close(found, model(x, pos, measure=measure), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(stream(model, x, pos, measure=measure, chunk=7), found.detach())

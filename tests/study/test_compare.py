@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from lrsa_geo.data import MeshStore
 from lrsa_geo.mesh import DistanceToBoundary
 from lrsa_geo.study import Variant, compare, error_by_distance, seconds_per_step, table, tune
-from lrsa_geo.study.compare import steps_within
+from lrsa_geo.study.compare import _digest, steps_within
 from lrsa_geo.train import (
     DataConfig,
     ModelConfig,
+    OptimConfig,
     SplitConfig,
     TrainConfig,
     TrainerConfig,
@@ -60,7 +61,7 @@ def test_every_variant_and_seed_is_trained_for_its_steps(config, compared):
         (variant.name, seed) for seed in (0, 1) for variant in VARIANTS
     ]
     each = json.loads((folder / "seconds_per_step.json").read_text())
-    steps = {name: round(0.5 / seconds) for name, seconds in each.items()}
+    steps = {name: round(0.5 / measured["seconds"]) for name, measured in each.items()}
     assert all(row["steps"] == steps[row["variant"]] >= 1 for row in rows)
     hybrid = (folder / "hybrid-1" / "config.yaml").read_text()
     assert "local: MeshConv" in hybrid
@@ -149,11 +150,12 @@ def test_models_that_come_later_are_measured_by_those_that_are_there(config, tmp
     changed = {variant.name: variant.of(config) for variant in VARIANTS}
     timed = tmp_path / "seconds_per_step.json"
     now = dict(zip(changed, seconds_per_step(changed.values(), seconds=0), strict=True))
-    timed.write_text(json.dumps({"small": now["small"] / 1000}))
+    small = {"seconds": now["small"] / 1000, "config": _digest(changed["small"])}
+    timed.write_text(json.dumps({"small": small}))
     steps = steps_within(changed, now["small"], timed)
     each = json.loads(timed.read_text())
-    assert each["small"] == now["small"] / 1000
-    assert each["hybrid"] == pytest.approx(now["hybrid"] / 1000, rel=0.9)
+    assert each["small"] == small
+    assert each["hybrid"]["seconds"] == pytest.approx(now["hybrid"] / 1000, rel=0.9)
     assert steps["small"] == 1000
     assert steps_within(changed, now["small"], timed) == steps
 
@@ -176,10 +178,80 @@ def test_what_would_count_twice_is_refused(config, tmp_path, variants, seeds, me
 def test_a_budget_that_a_step_exceeds_is_refused(config, tmp_path):
     changed = {variant.name: variant.of(config) for variant in VARIANTS}
     timed = tmp_path / "seconds_per_step.json"
-    timed.write_text(json.dumps({"small": 0.1, "hybrid": 0.3}))
+    times = {"small": 0.1, "hybrid": 0.3}
+    measured = {n: {"seconds": t, "config": _digest(changed[n])} for n, t in times.items()}
+    timed.write_text(json.dumps(measured))
     assert steps_within(changed, 0.3, timed) == {"small": 3, "hybrid": 1}
     with pytest.raises(ValueError, match=r"0\.2 processor seconds are less .*: hybrid 0\.3; give"):
         steps_within(changed, 0.2, timed)
+
+
+def test_a_model_that_has_changed_is_measured_again(config, tmp_path):
+    """Its name alone says nothing of the time of a step."""
+    timed = tmp_path / "seconds_per_step.json"
+    changed = {"small": VARIANTS[0].of(config)}
+    stale = {"seconds": 1e-6, "config": _digest(changed["small"])}
+    timed.write_text(json.dumps({"small": stale}))
+    assert steps_within(changed, 1, timed) == {"small": 1_000_000}
+    deeper = {"small": Variant("small", {"model.depth": 3}).of(config)}
+    assert steps_within(deeper, 1, timed)["small"] < 10_000
+    other_rate = {"small": Variant("small", {"model.depth": 3, "optim.lr": 1e-4}).of(config)}
+    assert steps_within(other_rate, 1, timed) == steps_within(deeper, 1, timed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainer.precision": "bf16-mixed"}, "small: trainer.precision is bf16-mixed"),
+        ({"series.unroll": [1, 2]}, r"small: series.unroll is \[1, 2\]"),
+    ],
+)
+def test_seconds_of_steps_that_are_not_measured_are_refused(config, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=f"{message}.* give a budget of steps or epochs"):
+        compare(config, [Variant("small", changes)], [0], tmp_path, seconds=1)
+
+
+def test_a_step_has_all_of_its_batches(config):
+    """With accumulated gradients a step makes several passes, and takes as many times as long."""
+    both = [Variant("x", {"trainer.accumulate_grad_batches": n}).of(config) for n in (1, 6)]
+    one, six = seconds_per_step(both, seconds=1)
+    assert six > 2.5 * one
+
+
+def test_a_value_of_a_variant_is_its_own(config):
+    """A group of values was the same object in all copies: the last learning rate won."""
+    variant = Variant("x", {"optim": OptimConfig(weight_decay=1e-3)})
+    low, high = (
+        Variant("x", {**variant.changes, "optim.lr": rate}).of(config) for rate in (0.1, 0.2)
+    )
+    assert (low.optim.lr, high.optim.lr) == (0.1, 0.2)
+    option = Variant("x", {"model.mixer_options.sharpness": 3.0}).of(config)
+    assert option.model.mixer_options == {**config.model.mixer_options, "sharpness": 3.0}
+
+
+@pytest.mark.parametrize(
+    "budget", [{"seconds": float("inf")}, {"seconds": 0}, {"epochs": 0}, {"steps": -1}, {}]
+)
+def test_what_is_no_budget_is_refused(config, tmp_path, budget):
+    with pytest.raises(ValueError, match="expected one of them, more than 0"):
+        compare(config, VARIANTS, [0], tmp_path, **budget)
+
+
+def test_two_variants_in_one_folder_and_no_rate_are_refused(config, tmp_path):
+    with pytest.raises(ValueError, match="`variants` holds one twice"):
+        compare(config, [Variant("a b"), Variant("a-b")], [0], tmp_path, steps=1)
+    with pytest.raises(ValueError, match="`learning_rates` is empty"):
+        tune(config, VARIANTS, [], tmp_path, steps=1)
+
+
+def test_a_folder_with_other_settings_is_refused_before_anything_is_trained(config, tmp_path):
+    other = copy.deepcopy(config)
+    other.optim.lr = 0.5
+    (tmp_path / "hybrid-0").mkdir()
+    save_config(other, tmp_path / "hybrid-0" / "config.yaml")
+    with pytest.raises(FileExistsError, match="hybrid-0"):
+        compare(config, VARIANTS, [0], tmp_path, steps=1)
+    assert not (tmp_path / "small-0").exists()
 
 
 def test_tuning_takes_the_rate_with_the_least_validation_error(config, tmp_path):

@@ -292,6 +292,41 @@ def made_study(*models: str) -> Study:
     return Study("made", {"d": {}}, {model: {} for model in models}, steps=5)
 
 
+NESTED = """
+models:
+  LRSA: {model.mixer: lrsa}
+  FLARE: {model: {mixer: flare}, optim: {weight_decay: 1.0e-4}, data: {split: {train: 3}}}
+"""
+
+
+def test_values_of_a_group_are_those_by_dotted_names(study, tmp_path):
+    text = study.read_text()
+    models = text[text.index("models:") : text.index("seeds:")]
+    study.write_text(text.replace(models, NESTED))
+    assert Study.load(study).models["FLARE"] == {
+        "model.mixer": "flare",
+        "optim.weight_decay": 1e-4,
+        "data.split": {"train": 3},
+    }
+    for change, message in (
+        ("trainer: {max_epochs: 3}", "trainer.max_epochs: the study says that itself"),
+        ("optim: {weight_decay: 1}, optim.weight_decay: 2", "optim.weight_decay is there twice"),
+        ("objective.loss: l7", "l7"),
+        ("model.ffn_ratio: 0.001", "ffn_ratio"),
+    ):
+        study.write_text(text.replace("model.mixer: flare", f"model.mixer: flare, {change}"))
+        with pytest.raises(ValueError, match=message):
+            Study.load(study)
+
+
+def test_the_published_size_takes_all_graphs(study):
+    text = study.read_text().replace("data.split: {train: 12, val: 4, test: 6, shuffle: false}", "")
+    study.write_text(text.replace("model.depth: 1", "data.split.train: 12\n    model.depth: 1"))
+    (data,) = Study.load(study).data
+    assert Study.load(study).config(data).data.split.train == 12
+    assert Study.load(study).published().config(data).data.split.train is None
+
+
 def test_bold_is_what_wins_in_every_seed_and_by_the_tests():
     rng = np.random.default_rng(0)
     base = rng.random((3, 30)) + 1
@@ -306,6 +341,42 @@ def test_bold_is_what_wins_in_every_seed_and_by_the_tests():
     assert not any(cell.best for cell in cells(rows_of(lost_once), list(lost_once), "p_x").values())
     noise = {"A": base, "B": base + 0.5 * rng.normal(size=(3, 30))}
     assert not any(cell.best for cell in cells(rows_of(noise), list(noise), "p_x").values())
+
+
+def test_models_that_diverged_in_other_seeds_are_compared_in_those_of_both():
+    """A lost seed 0 and B seed 1: pairing by place would hold seed 1 of A against 0 of B."""
+    base = np.random.default_rng(0).random((1, 30)) + 1
+    of_seed = base + np.array([[0.0], [5.0], [10.0]])
+    rows = rows_of({"A": of_seed, "B": of_seed + 0.1})
+    for row in rows:
+        if (row["variant"], row["seed"]) in (("A", 0), ("B", 1)):
+            row["report"] = {"diverged": "NaN"}
+    found = cells(rows, ["A", "B"], "p_x")
+    assert found["B"].ratio == pytest.approx(of_seed[2].mean() / (of_seed[2] + 0.1).mean())
+    assert [cell.diverged for cell in found.values()] == [1, 1]
+    assert not any(cell.best for cell in found.values())
+    study = made_study("A", "B")
+    assert latex(study, {"d": rows}).count("(1 diverged)") == 2
+    assert markdown(study, {"d": rows}).count("(1 diverged)") == 2
+
+
+def test_errors_on_other_test_graphs_are_not_tested():
+    base = np.random.default_rng(0).random((2, 30)) + 1
+    rows = rows_of({"A": base, "B": base + 0.5})
+    for row in rows:
+        first = 0 if row["variant"] == "A" else 100
+        row["report"]["test_graphs"] = list(range(first, first + 30))
+    found = cells(rows, ["A", "B"], "p_x")
+    assert found["B"].p_value is None
+    assert not any(cell.best for cell in found.values())
+
+
+def test_a_field_that_no_test_graph_has_is_unknown():
+    rows = rows_of({"A": np.full((2, 5), np.nan), "B": np.full((2, 5), np.nan)})
+    study = made_study("A", "B")
+    assert markdown(study, {"d": rows}).count("unknown") == 2
+    assert latex(study, {"d": rows}).count("unknown") == 2
+    assert "nan" not in markdown(study, {"d": rows}) + latex(study, {"d": rows})
 
 
 def test_the_tables_show_the_same_figures():
@@ -409,9 +480,13 @@ def test_the_picture_of_an_ablation_has_every_model_once_and_its_own_in_each_pan
     changes["model.mixer"] = mixer
     study, data = ablation(str(cells_file), 5, (0, 1), changes=changes), str(cells_file)
     rows = [
-        {"variant": name, "report": {"test": {"p": {"per_mesh": [0.1 + number, 0.3 + number]}}}}
+        {
+            "variant": name,
+            "seed": seed,
+            "report": {"test": {"p": {"per_mesh": [0.1 + number, 0.3 + number]}}},
+        }
         for number, name in enumerate(study.models)
-        for _ in study.seeds
+        for seed in study.seeds
     ]
     panels = choices(study, data, rows, "p")
     assert [choice.label for choice in panels["latents"]] == ["8", "16", "32", "64", "128", "256"]

@@ -254,3 +254,12 @@ def test_a_turned_grid_is_a_grid_and_a_mesh_is_none():
 def test_objectives_that_make_no_sense(config, message):
     with pytest.raises(ValueError, match=message):
         objective(**config)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.bool])
+def test_truth_of_whole_numbers(kind):
+    """The errors were rounded to the type of the truth, and an error of 76 % was 0."""
+    truth = torch.tensor([[3], [4], [0]]).to(kind)
+    guess, one = torch.tensor([[1.0], [1.0], [9.0]]), torch.zeros(3).long()
+    expected = relative_l2(guess, truth.float(), one, 1, SCALAR)
+    torch.testing.assert_close(relative_l2(guess, truth, one, 1, SCALAR), expected)

@@ -283,6 +283,9 @@ class NodeLayout:
         """w_i over the mean of those > 0: softmax ignores it, low precision does not."""
         if validate:
             rows_of.check_weights(measure)
+        # Half precision ends at some thousands of nodes.
+        measure = measure.to(torch.promote_types(measure.dtype, torch.float32))
+        measure = measure.masked_fill(measure == 0, 0)  # of a passive one the gradient is 0
         positive = (measure > 0).to(measure)
         if self.dense is not None and self.order is None:  # nothing here depends on the values
             total = measure.unflatten(0, self.dense).sum(1)

@@ -66,7 +66,9 @@ class WeightedSums:
             layout: the graphs, with their measures w.
         """
         if layout.measure is not None:
-            weights = weights * layout.measure[:, None, None].to(weights.dtype)
+            # A passive node's measure gets the gradient 0, as where no node of a part has mass.
+            heard = layout.measure.masked_fill(layout.measure == 0, 0)
+            weights = weights * heard[:, None, None].to(weights.dtype)
         products, sums = [], []
         parts = zip(layout.groups, layout.split(weights), layout.split(values), strict=True)
         for group, of_group, v in parts:
@@ -108,12 +110,16 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def head_width(channels: int, heads: int) -> int:
+def head_width(channels: int, heads: int, num_latents: int = 1) -> int:
     """Channels of each head.
 
     Raises:
-        ValueError: the heads do not share the channels evenly.
+        ValueError: a size is less than 1, or the heads do not share the channels evenly.
     """
+    sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`{name}` is {size}, expected at least 1")
     if channels % heads:
         raise ValueError(f"`channels` is {channels}, expected a multiple of `heads` = {heads}")
     return channels // heads

@@ -51,7 +51,7 @@ class FLAREPlus(Mixer):
     def __init__(self, channels: int, heads: int = 8, num_latents: int = 64) -> None:
         super().__init__(channels)
         self.heads = heads
-        self.width = head_width(channels, heads)
+        self.width = head_width(channels, heads, num_latents)
         self.latents = nn.Parameter(torch.empty(num_latents, heads, self.width))
         self.first_latents = nn.Parameter(torch.empty(num_latents, heads, self.width))
         self.first_latent_norm = nn.LayerNorm(self.width)

@@ -201,11 +201,7 @@ class LRSA(LowRankMixer):
         aligned_start: bool = True,
     ) -> None:
         super().__init__(channels)
-        sizes = {"channels": channels, "heads": heads, "num_latents": num_latents}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"`{name}` is {size}, expected at least 1")
-        width = head_width(channels, heads)
+        width = head_width(channels, heads, num_latents)
         self.heads = heads
         self.num_latents = num_latents
         self.aligned_start = aligned_start

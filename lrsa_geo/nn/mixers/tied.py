@@ -34,7 +34,7 @@ class TiedAttention(LowRankMixer):
         super().__init__(channels)
         self.heads = heads
         self.num_latents = num_latents
-        self.head_width = head_width(channels, heads)
+        self.head_width = head_width(channels, heads, num_latents)
 
     @abstractmethod
     def prepare(self, rows: Tensor) -> tuple[Tensor, Tensor]:

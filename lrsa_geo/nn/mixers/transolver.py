@@ -63,7 +63,7 @@ class PhysicsAttention(LowRankMixer):
             raise ValueError(f"`slices_start` is '{slices_start}', expected orthogonal or small")
         self.heads = heads
         self.slices_start = slices_start
-        width = head_width(channels, heads)
+        width = head_width(channels, heads, num_latents)
         self.to_keys_values = Linear(channels, 2 * channels, parts=2)
         self.to_slices = Linear(width, num_latents)
         self.temperature = nn.Parameter(torch.empty(heads))

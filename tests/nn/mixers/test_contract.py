@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from inspect import signature
 from operator import add
 
 import pytest
@@ -269,3 +270,26 @@ def test_a_mixer_by_its_name_its_class_or_a_factory(name):
 def test_a_mixer_that_does_not_fit_is_named(mixer, message):
     with pytest.raises(ValueError, match=message):
         GeometryOperator(0, 1, 2, mixer=mixer)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("size", ["heads", "num_latents"])
+def test_a_size_below_one_is_named(name, size):
+    options = {"grid": (3, 3)} if MIXERS[name] is SpectralMixer else {}
+    for value in (0, -2):
+        sizes = {"channels": 8, "heads": 2, "num_latents": 4, size: value}
+        if size not in signature(MIXERS[name]).parameters:
+            continue
+        with pytest.raises(ValueError, match=f"`{size}` is {value}, expected at least 1"):
+            build(MIXERS[name], {**sizes, **options}, name)
+
+
+@pytest.mark.parametrize("name", ["lrsa", "linear"])
+def test_a_measure_in_half_precision_is_summed_in_whole(name):
+    """The sum of 5,000 ones in bfloat16 is 256."""
+    torch.manual_seed(0)
+    layer = MIXERS[name](16, heads=2).bfloat16()
+    rows, measure = torch.randn(5000, 16).bfloat16(), torch.ones(5000)
+    torch.testing.assert_close(
+        layer(rows, measure=measure.bfloat16()), layer(rows, measure=measure), atol=1e-3, rtol=0.02
+    )
