@@ -139,7 +139,12 @@ class Parts:
 
         Returns:
             The indices that were made, in order.
+
+        Raises:
+            ValueError: a number of processes below 0.
         """
+        if processes is not None and processes < 0:
+            raise ValueError(f"`processes` is {processes}, expected 0 or more")
         waiting = deque(indices)
         finished: list[int] = []
         job = _Job(make, self)

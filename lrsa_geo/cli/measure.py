@@ -139,7 +139,8 @@ def _graph(given: str | None, run: Path) -> tuple[str, int]:
     path = load_config(of_run.config).data.path
     if not of_run.metrics.exists():
         return path, 0
-    return path, json.loads(of_run.metrics.read_text())["test_graphs"][0]
+    test_graphs = json.loads(of_run.metrics.read_text())["test_graphs"]
+    return path, test_graphs[0] if test_graphs else 0
 
 
 def decay(argv: list[str]) -> None:

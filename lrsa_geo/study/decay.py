@@ -86,6 +86,8 @@ class DecayStudy:
             )
         for name in ("rates", "latents"):
             check_once(name, getattr(self, name))
+        if min(self.latents) < 1:
+            raise ValueError(f"`latents` is {[*self.latents]}, expected at least 1")
         check_seeds(self.seeds)
         for rate in self.rates:
             PeriodicKernel(rate, self.law)

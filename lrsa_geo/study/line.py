@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -64,8 +65,8 @@ class PeriodicKernel:
         """Refuse what has no such spectrum."""
         if self.law not in get_args(Law):
             raise ValueError(f"`law` is '{self.law}', expected one of {', '.join(get_args(Law))}")
-        if not self.rate >= 0:
-            raise ValueError(f"`rate` is {self.rate}, expected at least 0")
+        if not 0 <= self.rate < math.inf:
+            raise ValueError(f"`rate` is {self.rate}, expected a number of at least 0")
         if not 1 <= self.modes < self.nodes / 2:
             raise ValueError(
                 f"`modes` is {self.modes}, expected 1 or more and less than half of the"

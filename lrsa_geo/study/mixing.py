@@ -163,7 +163,8 @@ def recorded(surrogate: Surrogate, data: Data) -> list[Mixing]:
         data: one graph, with what the surrogate reads.
 
     Raises:
-        ValueError: the model has no mixer, or the graph lacks something.
+        ValueError: the model has no mixer, the graph lacks something, or it is so large that the
+            model works on it chunk by chunk.
     """
     operator = surrogate.operator
     blocks = [block for block in operator.blocks if isinstance(block, MixerBlock)]
@@ -181,6 +182,12 @@ def recorded(surrogate: Surrogate, data: Data) -> list[Mixing]:
     finally:
         for hook in hooks:
             hook.remove()
+    rows = len(next(seen[block.mixer_norm] for block in blocks if block.mixer is not None))
+    if rows != data.num_nodes:
+        raise ValueError(
+            f"the model works on this graph of {data.num_nodes:,} nodes chunk by chunk, {rows:,} at"
+            " last, and no block sees it whole; take a smaller graph"
+        )
     layout = layout_of(data, surrogate.config, surrogate.signature.num_markers).nodes
     modulations = seen.get(operator.condition) or [None] * len(blocks)
     return [

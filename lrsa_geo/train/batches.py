@@ -44,7 +44,8 @@ class NodeBatches(DistributedSampler):
     they were first drawn. All follows from seed and epoch, in every process alike. Without
     ``shuffle`` the batches are filled in the order of the graphs.
 
-    No graph is left out; where there are fewer than processes, some come twice.
+    No graph is left out; where they do not make a batch for every process in each step, some come
+    twice.
 
     Args:
         dataset: the graphs.

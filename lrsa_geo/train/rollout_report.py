@@ -35,11 +35,13 @@ class RolledOut:
         surface: ``[T, F]`` relative L2 of the model on the nodes of the surface; NaN without one.
         integrals: "mass" and "energy" -> ``[2, T, F]``, of the truth and of the model: the sums of
             w u (of a vector w |u|) and w |u|^2 over the nodes, with w the measure.
+        finite: whether all that was predicted is.
     """
 
     errors: dict[str, np.ndarray]
     surface: np.ndarray
     integrals: dict[str, np.ndarray]
+    finite: bool
 
 
 def first_predicted(view: StepView) -> int:
@@ -92,7 +94,7 @@ def _figures(
         for name, of in (("mass", _mass), ("energy", _energy))
     }
     on_surface = _on_surface(objective, prediction[:, there], truth[:, there])
-    return RolledOut(errors, on_surface, integrals)
+    return RolledOut(errors, on_surface, integrals, bool(prediction.isfinite().all()))
 
 
 def _rivals(view: StepView, series: int, start: int, times: Tensor) -> dict[str, Tensor]:
@@ -111,13 +113,17 @@ def _rivals(view: StepView, series: int, start: int, times: Tensor) -> dict[str,
 
 
 def _errors(objective: Objective, guess: Tensor, truth: Tensor, graph: Data) -> np.ndarray:
-    """``[T, F]``: the objective's error at each time."""
+    """``[T, F]``: the objective's error at each time; infinite where what is known is not met."""
     batch = Batch.from_data_list([graph])
     rows = []
     for here, there in zip(guess, truth, strict=True):
         batch.y = there
         rows.append(objective.errors(here.contiguous(), batch)[0])
-    return torch.stack(rows).numpy()
+    errors = torch.stack(rows)
+    lost = ~guess.isfinite() & ~truth.isnan()  # NaN would be an error that nobody knows
+    columns = column_slices(objective.fields).values()
+    of_fields = torch.stack([lost[..., c].flatten(1).any(1) for c in columns], dim=1)
+    return errors.masked_fill(of_fields, torch.inf).numpy()
 
 
 def _on_surface(objective: Objective, guess: Tensor, truth: Tensor) -> np.ndarray:
@@ -216,10 +222,11 @@ def rollout_report(
     Returns:
         ``test``: per field mean, median and worst over the series of the mean error over time,
         and that of every series; ``rollout``: error at each time, baselines, drift of the
-        integrals, on the surface, stability.
+        integrals, on the surface, stability; ``not_finite``: series whose prediction is not, and
+        whose error is infinite.
     """
     if not graphs:
-        return {"test": {}, "rollout": None}
+        return {"test": {}, "rollout": None, "not_finite": 0}
     start = first_predicted(view)
     rolled = [_figures(surrogate, view, series, objective, start, surface) for series in graphs]
     names = [f.name for f in objective.fields]
@@ -261,7 +268,7 @@ def rollout_report(
             "shortest": int(min(known)),
         },
     }
-    return {"test": test, "rollout": report}
+    return {"test": test, "rollout": report, "not_finite": sum(not each.finite for each in rolled)}
 
 
 def _drift(rolled: Sequence[RolledOut], kind: str, field: int) -> float:
@@ -270,8 +277,9 @@ def _drift(rolled: Sequence[RolledOut], kind: str, field: int) -> float:
     for each in rolled:
         truth, guess = each.integrals[kind][:, :, field]
         size = np.abs(truth).max()
-        drifts.append(np.abs(guess - truth).max() / size if size > 0 else np.nan)
-    return float(np.nanmean(drifts)) if np.isfinite(drifts).any() else float("nan")
+        drift = np.abs(guess - truth).max() / size if size > 0 else np.nan
+        drifts.append(drift if each.finite else np.inf)
+    return float(np.nanmean(drifts)) if not np.isnan(drifts).all() else float("nan")
 
 
 def _padded(errors: np.ndarray, steps: int) -> np.ndarray:

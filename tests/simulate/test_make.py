@@ -153,6 +153,11 @@ def test_unknown_recipe():
         recipe_class("elastic")
 
 
+def test_a_number_of_processes_below_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`processes` is -1, expected 0 or more"):
+        make_store(recipe_class("darcy")(samples=1), tmp_path / "s.h5", -1)
+
+
 @pytest.mark.parametrize("processes", [0, 2])
 def test_a_full_disk_says_so_and_the_samples_made_so_far_wait(small_disk, processes):
     recipe = Squares(samples=150)

@@ -74,6 +74,7 @@ def test_inputs_and_outputs_have_unit_variance():
         ({"law": "linear"}, "`law` is 'linear', expected one of exponential, power"),
         ({"rate": -1.0}, "`rate` is -1.0"),
         ({"rate": float("nan")}, "`rate` is nan"),
+        ({"rate": float("inf")}, "`rate` is inf"),
         ({"modes": 32}, "`modes` is 32, expected 1 or more and less than half of the 64 nodes"),
     ],
 )
@@ -156,6 +157,7 @@ def test_a_study_trains_each_mixer_with_each_number_of_latents(tmp_path: Path):
         (["--law", "x", "--mixers", "lrsa"], "`law` is 'x'"),
         (["--steps", "0", "--mixers", "lrsa"], "`steps` is 0"),
         (["--rates", "-1", "--mixers", "lrsa"], "`rate` is -1"),
+        (["--latents", "4", "0"], "`latents` is [4, 0], expected at least 1"),
         (["--rates", "1", "1", "--mixers", "lrsa"], "`rates` holds one twice"),
         (["--seeds", "3", "3", "--mixers", "lrsa"], "`seeds` holds one twice"),
         (["--mixers", "lrsa", "lrsa"], "`mixers` holds one twice"),

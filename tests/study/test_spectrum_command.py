@@ -87,3 +87,26 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_without_test_graphs_is_measured_on_its_first_graph(store, tmp_path, capsys):
+    config = TrainConfig(
+        data=DataConfig(path=str(store.path), split=SplitConfig(4, 0, 0, shuffle=False)),
+        model=ModelConfig(channels=8, depth=1, heads=2, num_latents=3),
+        trainer=TrainerConfig(max_epochs=1, enable_progress_bar=False),
+    )
+    train(config, tmp_path / "run")
+    flags = ["--count", "3", "-o", str(tmp_path / "out")]
+    assert main(["spectrum", str(tmp_path / "run"), *flags]) == 0
+    assert "on graph 0 of" in capsys.readouterr().out
+
+
+def test_a_model_that_goes_chunk_by_chunk_is_refused(store, tmp_path, capsys):
+    config = TrainConfig(
+        data=DataConfig(path=str(store.path), split=SplitConfig(4, 0, 2, shuffle=False)),
+        model=ModelConfig(channels=8, depth=1, heads=2, num_latents=3, chunk=50),
+        trainer=TrainerConfig(max_epochs=1, enable_progress_bar=False),
+    )
+    train(config, tmp_path / "run")
+    assert main(["spectrum", str(tmp_path / "run"), "-o", str(tmp_path / "out")]) == 1
+    assert "this graph of 121 nodes chunk by chunk, 21 at last" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from decay import decaying, store_of_decays
@@ -210,6 +211,28 @@ def test_a_model_that_runs_away_is_found_out(store) -> None:
     module.surrogate.operator.shift = module.surrogate.operator.shift + 1e4
     found = stable_steps(module.surrogate, view, [1, 2, 20], objective, 2)
     assert all(count < 5 for count in found)
+
+
+def test_a_rollout_that_stops_being_numbers_has_no_small_error(store) -> None:
+    """Its mean over the steps before that would be 1 % and less."""
+
+    class Breaks(Still):
+        calls = 0
+
+        def forward(self, *arguments: object, **more: object) -> torch.Tensor:
+            self.calls += 1
+            return super().forward(*arguments, **more) * (torch.nan if self.calls == 3 else 1)
+
+    module, _ = module_and_batch(store)
+    view = StepView(store, module.stepping)
+    module.surrogate.operator = Breaks(module.surrogate)
+    report = rollout_report(module.surrogate, view, [1, 2], module.objective, stability=False)
+    assert report["not_finite"] == 1
+    assert report["test"]["u"]["mean"] == report["test"]["u"]["worst"] == np.inf
+    assert sorted(np.isfinite(report["test"]["u"]["per_mesh"])) == [False, True]
+    errors = report["rollout"]["error_at"]["u"]["model"]
+    assert np.isfinite(errors[:2]).all()
+    assert np.isinf(errors[2:4]).all()
 
 
 def test_the_curriculum_takes_one_number_of_steps_after_the_other(store) -> None:
