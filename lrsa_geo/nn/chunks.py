@@ -59,7 +59,7 @@ class Nodes:
     def centre(self, chunk: int) -> Tensor:
         """sum_i w_i p_i / sum_i w_i, as a model has it; with equal weights if all are 0."""
         measure = self.measure if self.measure is not None and bool(self.measure.any()) else None
-        if measure is not None:  # a passive node has no gradient
+        if measure is not None:  # a passive node has no gradient, as in a NodeLayout
             measure = measure.masked_fill(measure == 0, 0)
         total = self.pos.new_zeros(self.pos.shape[1] + 1, dtype=torch.float64)
         for rows in self.chunks(chunk):

@@ -256,9 +256,7 @@ class GeometryOperator(nn.Module):
         one = torch.ones_like(rows[:, :1])
         weight = one if nodes.share is None else nodes.share[:, None].to(rows.dtype)
         if nodes.across is not None and nodes.measure is not None:
-            # A share is of this process alone. Passive nodes have no gradient there, nor here.
-            measure = nodes.measure.masked_fill(nodes.measure == 0, 0)
-            weight = measure[:, None].to(rows.dtype)
+            weight = nodes.measure[:, None].to(rows.dtype)  # a share is of this process alone
         zeros = rows.new_zeros(nodes.num_graphs, self.pos_dim + 1)
         sums = zeros.index_add(0, graph, torch.cat([weight * rows, weight], dim=1))
         if nodes.across is not None:

@@ -181,7 +181,7 @@ def compare(
     return _trained(changed, each, epochs, seeds, to, jobs)
 
 
-def _folder_name(variant: str) -> str:
+def folder_name(variant: str) -> str:
     """Of a variant's runs, but for the seed."""
     return variant.replace(" ", "-")
 
@@ -194,7 +194,7 @@ def _check(
     Raises:
         ValueError: there is no budget above 0, or several; two variants would use one folder.
     """
-    check_once("variants", [_folder_name(variant.name) for variant in variants])
+    check_once("variants", [folder_name(variant.name) for variant in variants])
     budgets = [budget for budget in (seconds, steps, epochs) if budget is not None]
     if len(budgets) != 1 or not 0 < budgets[0] < math.inf:
         raise ValueError(
@@ -220,7 +220,7 @@ def _trained(
         run.trainer.max_epochs, run.trainer.max_steps = epochs or -1, each[name]
         run.trainer.check_val_every_n_epoch = (epochs or each[name]) + 1  # never
         run.trainer.enable_progress_bar = False
-        runs.append((run, to / f"{_folder_name(name)}-{seed}"))
+        runs.append((run, to / f"{folder_name(name)}-{seed}"))
         rows.append(
             {
                 "variant": name,
@@ -431,9 +431,8 @@ def _check_measurable(name: str, config: TrainConfig) -> None:
     reason = None
     if config.trainer.precision not in ("32-true", "32"):
         reason = f"trainer.precision is {config.trainer.precision}"
-    unroll = config.series.unroll
-    if isinstance(unroll, list) and len(unroll) > 1:
-        reason = f"series.unroll is {unroll}"
+    if len(config.series.unrolls) > 1:
+        reason = f"series.unroll is {config.series.unroll}"
     if reason is not None:
         raise ValueError(
             f"{name}: {reason}, and seconds are measured on steps that are alike, in float32; give"

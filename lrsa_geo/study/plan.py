@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lrsa_geo.nn import GeometryOperator
-from lrsa_geo.study.compare import Variant
+from lrsa_geo.study.compare import Variant, folder_name
 from lrsa_geo.study.statistics import check_seeds
 from lrsa_geo.train import TrainConfig, check_config, find_config, parse_config, read_yaml
 
@@ -133,7 +133,7 @@ class Study:
         folders = [self.folder(data) for data in self.data]
         if len(set(folders)) < len(folders):
             raise ValueError(f"{self.file}: two data sets would use one folder: {folders}")
-        runs = [name.replace(" ", "-") for name in self.models]
+        runs = [folder_name(name) for name in self.models]
         if len(set(runs)) < len(runs):
             raise ValueError(f"{self.file}: two models would use one folder: {runs}")
 

@@ -72,7 +72,8 @@ class NodeLayout:
         self.dense = dense
         self.massless: Tensor | None = None
         self.padding: Tensor | None = None
-        self.measure = measure
+        # Wherever it is read, the measure of a passive node has the gradient 0.
+        self.measure = None if measure is None else measure.masked_fill(measure == 0, 0)
         self.across: Across | None = None
         self.one_call = False
         self.share: Tensor | None = None
@@ -81,8 +82,8 @@ class NodeLayout:
         self._graph: Tensor | None = None
         self._count: Tensor | None = None
         self._like = like.new_empty(0)
-        if measure is not None:
-            self._take_measure(measure, validate)
+        if self.measure is not None:
+            self._take_measure(self.measure, validate)
         if 0 in self.sizes:
             empty = self.count == 0
             self.massless = empty if self.massless is None else self.massless | empty
@@ -285,7 +286,6 @@ class NodeLayout:
             rows_of.check_weights(measure)
         # Half precision ends at some thousands of nodes.
         measure = measure.to(torch.promote_types(measure.dtype, torch.float32))
-        measure = measure.masked_fill(measure == 0, 0)  # of a passive one the gradient is 0
         positive = (measure > 0).to(measure)
         if self.dense is not None and self.order is None:  # nothing here depends on the values
             total = measure.unflatten(0, self.dense).sum(1)

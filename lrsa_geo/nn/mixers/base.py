@@ -66,9 +66,7 @@ class WeightedSums:
             layout: the graphs, with their measures w.
         """
         if layout.measure is not None:
-            # A passive node's measure gets the gradient 0, as where no node of a part has mass.
-            heard = layout.measure.masked_fill(layout.measure == 0, 0)
-            weights = weights * heard[:, None, None].to(weights.dtype)
+            weights = weights * layout.measure[:, None, None].to(weights.dtype)
         products, sums = [], []
         parts = zip(layout.groups, layout.split(weights), layout.split(values), strict=True)
         for group, of_group, v in parts:
